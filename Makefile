@@ -1,0 +1,79 @@
+# The front door. `make help` lists what it opens.
+PYTHON ?= python3
+VENV := .venv
+OLDEST := .venv-oldest
+GEN := .venv-gen
+BIN := $(VENV)/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+PROTOS := $(shell find proto -name '*.proto')
+
+.PHONY: help setup demo test test-slow test-oldest test-all lint format bench asan gen gen-check wheel clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## a .venv in the repository with everything
+
+demo: setup ## the main job on a real model: stock and sharing processes side by side
+	@$(RUN) python bench/demo.py
+
+test: setup ## C and Python tests, under 20 minutes
+	$(RUN) meson test -C build/cp* --print-errorlogs
+	$(RUN) python -m pytest -m "not slow"
+
+test-slow: setup ## the tests that `make test` leaves out
+	$(RUN) python -m pytest -m slow
+
+test-oldest: $(OLDEST)/.ready ## the TensorFlow tests on the oldest release served, from the built wheel
+	cd tests && ../$(OLDEST)/bin/python -m pytest -m "tensorflow" -p no:cacheprovider
+
+test-all: lint asan test test-slow test-oldest gen-check ## everything CI runs
+
+lint: setup ## ruff and mypy --strict
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+format: setup ## let ruff rewrite the Python
+	$(RUN) ruff check --fix-only .
+	$(RUN) ruff format .
+
+bench: setup ## every published number, side by side, as a table and JSON
+	@$(RUN) python bench/run.py
+
+asan: setup ## C tests under address and undefined-behaviour sanitizers
+	$(RUN) meson setup --reconfigure -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized build/asan
+	$(RUN) meson test -C build/asan --print-errorlogs
+
+gen: $(GEN)/.ready ## protobuf modules from proto/
+	$(GEN)/bin/python -m grpc_tools.protoc -I proto --python_out=client --pyi_out=client --grpc_python_out=client proto/tetris/v1/tetris.proto
+	$(GEN)/bin/python -m grpc_tools.protoc -I proto --python_out=client --pyi_out=client proto/tetris/formats/bundle.proto
+
+gen-check: gen ## the committed protobuf modules are what proto/ says
+	git diff --exit-code --stat -- client
+
+wheel: setup ## one abi3 wheel in dist/
+	rm -f dist/*.whl
+	$(RUN) pip wheel -q --no-build-isolation --no-deps -w dist -Cbuild-dir=build/wheel .
+
+clean: ## remove what was built
+	rm -rf build dist $(VENV) $(OLDEST) $(GEN)
+
+$(VENV)/.ready: pyproject.toml
+	tools/venv $(PYTHON) $(VENV)
+	$(BIN)/pip install -q meson-python meson ninja "cffi>=2.1"
+	$(RUN) pip install -q --no-build-isolation -e '.[tensorflow,daemon,dev]'
+	touch $@
+
+$(OLDEST)/.ready: pyproject.toml tests/oldest.txt $(VENV)/.ready
+	$(MAKE) wheel
+	tools/venv $(PYTHON) $(OLDEST)
+	$(OLDEST)/bin/pip install -q -r tests/oldest.txt dist/*.whl
+	touch $@
+
+# protoc 25 writes modules that every protobuf runtime from 4.25 on accepts.
+$(GEN)/.ready:
+	tools/venv $(PYTHON) $(GEN)
+	$(GEN)/bin/pip install -q "grpcio-tools==1.62.3" setuptools
+	touch $@

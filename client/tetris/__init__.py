@@ -1,0 +1,75 @@
+"""One copy of every weight per host.
+
+::
+
+    import tetris
+
+    with tetris.attach("/models/vgg16/1") as model:   # publishes first if nobody has
+        kernel = model["block1_conv1/kernel"]         # read-only, over shared memory
+
+The daemon that keeps the copies is ``tetrisd``; its socket is the ``socket`` argument, the
+environment variable ``TETRIS_SOCKET``, or ``/run/tetris/default/tetrisd.sock``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tetris import errors
+from tetris.manifest import Manifest, Tensor
+from tetris.shm import digest
+
+if TYPE_CHECKING:
+    from tetris.model import Model
+
+__version__ = "0.1.0"
+__all__ = ["digest", "publish", "attach", "Manifest", "Model", "Tensor", "errors"]
+
+
+def publish(
+    path: str | os.PathLike[str], *, socket: str | os.PathLike[str] | None = None
+) -> Manifest:
+    """Make a model's tensors resident on this host; nothing happens when they are.
+
+    Args:
+        path: a SavedModel directory, a checkpoint prefix, or a directory with a ``checkpoint``
+            file.
+        socket: the daemon's.
+
+    Raises:
+        InvalidModelError: the files are not a model, or damaged.
+        NoSpaceError: the store cannot hold it.
+        UnavailableError: no daemon answers.
+    """
+    from tetris.client import Client
+    from tetris.formats.model import locate
+
+    return Client(socket).publish(locate(os.fspath(path)))
+
+
+def attach(path: str | os.PathLike[str], *, socket: str | os.PathLike[str] | None = None) -> Model:
+    """Use a model from shared memory, publishing it first if nobody has.
+
+    Args:
+        path: as for :func:`publish`.
+        socket: the daemon's.
+
+    Raises:
+        TetrisError: as :func:`publish`.
+    """
+    from tetris.client import Client
+    from tetris.formats.model import locate
+    from tetris.model import Model
+
+    client = Client(socket)
+    return Model(client.attach_or_publish(locate(os.fspath(path))), client.release)
+
+
+def __getattr__(name: str) -> object:
+    # numpy is imported with the first use of a model: the daemon imports this package without it.
+    if name == "Model":
+        from tetris.model import Model
+
+        return Model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,110 @@
+"""Publish and attach: what a serving process asks of the daemon."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket as socket_module
+import sys
+from collections.abc import Iterator
+
+import grpc
+
+from tetris.attachment import Attachment
+from tetris.errors import NotAllowedError, NotFoundError, TetrisError
+from tetris.formats.model import CheckpointFiles
+from tetris.manifest import Manifest
+from tetris.rpc import Rpc
+from tetris.settings import view_path
+from tetris.upload import upload
+from tetris.v1 import tetris_pb2 as pb
+from tetris.wire import manifest_from_wire
+
+log = logging.getLogger("tetris")
+
+# A pending lease protects its segments: a second round is rare, and more than a few mean trouble.
+_ROUNDS = 5
+
+
+class Client:
+    """The daemon behind one socket. Holds no connection: safe from any thread and after a fork."""
+
+    def __init__(self, socket: str | os.PathLike[str] | None = None) -> None:
+        self.rpc = Rpc(socket)
+
+    def publish(self, files: CheckpointFiles) -> Manifest:
+        """Make a model resident; nothing happens when it is.
+
+        The daemon reads the files itself where it may, and is sent the bytes where it may not.
+
+        Raises:
+            InvalidModelError: the files are not a model.
+            NoSpaceError: the store cannot hold it.
+            UnavailableError: no daemon answers.
+        """
+        try:
+            request = pb.PublishPathRequest(path=os.path.abspath(files.prefix))
+            answer = self.rpc.call("PublishPath", request, timeout=None)
+            if answer.manifest.fingerprint == files.fingerprint:
+                return manifest_from_wire(answer.manifest)
+            # The daemon's file system shows another model under that path: send ours.
+        except (NotAllowedError, NotFoundError) as refused:
+            log.debug("sending %s: %s", files.name, refused)
+        return self._send(files)
+
+    def _send(self, files: CheckpointFiles) -> Manifest:
+        failures: list[Exception] = []
+        calls: list[grpc.Future[pb.PublishResponse]] = []
+
+        def messages() -> Iterator[pb.PublishRequest]:
+            try:
+                yield from upload(files)
+            except Exception as failed:
+                # gRPC would swallow it: end the call, and let the caller have the real reason.
+                failures.append(failed)
+                calls[0].cancel()
+
+        try:
+            with self.rpc.stub() as stub:
+                calls.append(stub.Publish.future(messages()))
+                return manifest_from_wire(calls[0].result().manifest)
+        except TetrisError:
+            if failures:
+                raise failures[0] from None
+            raise
+
+    def attach(self, fingerprint: bytes) -> Attachment:
+        """Start using a published model: one call, whatever the number of tensors.
+
+        Raises:
+            NotFoundError: it is not published.
+        """
+        request = pb.AttachRequest(
+            fingerprint=fingerprint,
+            holder=pb.Holder(
+                pid=os.getpid(), command=" ".join(sys.argv)[:200], host=socket_module.gethostname()
+            ),
+        )
+        answer = self.rpc.call("Attach", request)
+        manifest = manifest_from_wire(answer.manifest)
+        return Attachment(view_path(answer.view), answer.lease, manifest)
+
+    def attach_or_publish(self, files: CheckpointFiles) -> Attachment:
+        """Attach, publishing first what is not resident.
+
+        Raises:
+            TetrisError: as :meth:`publish` and :meth:`attach`.
+        """
+        for _ in range(_ROUNDS - 1):
+            try:
+                return self.attach(files.fingerprint)
+            except NotFoundError:
+                self.publish(files)
+        return self.attach(files.fingerprint)
+
+    def release(self, lease: str) -> None:
+        """Tell the daemon that a lease ended; it would find out by itself."""
+        try:
+            self.rpc.call("Release", pb.ReleaseRequest(lease=lease), timeout=5.0)
+        except TetrisError as failed:
+            log.debug("lease %s: %s", lease, failed)

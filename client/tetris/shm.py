@@ -1,0 +1,252 @@
+"""The face of the compiled module: segments, references and checksums.
+
+The only importer of ``tetris._native``. Every ``-errno`` becomes an exception that names the call.
+Nothing here knows of models, manifests or the daemon, and numpy is not needed. The TensorFlow face
+takes ``ffi``, ``lib`` and ``check`` from here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tetris._native import ffi, lib
+from tetris.errors import (
+    ConflictError,
+    InvalidModelError,
+    NoSpaceError,
+    NotAllowedError,
+    NotFoundError,
+    SystemCallError,
+    TetrisError,
+)
+
+DIGEST_SIZE = 32
+
+_MEANING: dict[int, tuple[type[TetrisError], str]] = {
+    errno.ENOENT: (NotFoundError, "there is none, or it is being removed"),
+    errno.ENOSPC: (NoSpaceError, "the tmpfs is full"),
+    errno.EDQUOT: (NoSpaceError, "the tmpfs quota is used up"),
+    errno.EBUSY: (ConflictError, "it is in use"),
+    errno.EEXIST: (ConflictError, "it exists already"),
+    errno.EBADMSG: (InvalidModelError, "it is not a segment of the expected size"),
+    errno.ENODATA: (InvalidModelError, "the file ends before the data does"),
+    errno.EXDEV: (NotAllowedError, "it leads out of the allowed directory"),
+    errno.EACCES: (NotAllowedError, "permission denied"),
+}
+
+
+def check(result: int, call: str, name: str) -> None:
+    """Raise what ``-errno`` means for ``call`` on ``name``; anything from 0 up is fine."""
+    if result < 0:
+        if -result in _MEANING:
+            kind, meaning = _MEANING[-result]
+            raise kind(f"{call} {name}: {meaning}")
+        raise SystemCallError(call, name, -result)
+
+
+class Mapping:
+    """One mapping of one segment, and with it one reference.
+
+    The reference lasts until the last buffer over it and the object itself are gone; there is no
+    close, so memory that somebody still reads cannot be unmapped.
+    """
+
+    __slots__ = ("__weakref__", "_memory", "nbytes", "writable")
+
+    def __init__(self, address: Any, nbytes: int, *, writable: bool) -> None:
+        self._memory = ffi.gc(address, lambda a: lib.tetris_unmap(a, nbytes))
+        self.nbytes = nbytes
+        self.writable = writable
+
+    @property
+    def address(self) -> int:
+        """Where the first byte is."""
+        return int(ffi.cast("uintptr_t", self._memory))
+
+    def buffer(self) -> memoryview:
+        """The bytes; the view keeps the mapping alive. Read-only unless ``writable``."""
+        view = memoryview(ffi.buffer(self._memory, self.nbytes))
+        return view if self.writable else view.toreadonly()
+
+
+def map_segment(dirfd: int, name: str, nbytes: int, *, writable: bool = False) -> Mapping:
+    """Map segment ``name`` of directory ``dirfd`` and take a reference.
+
+    Args:
+        dirfd: descriptor of a directory.
+        name: file name in it.
+        nbytes: the size it must have, above 0.
+        writable: map privately, copy-on-write, instead of shared and read-only.
+
+    Raises:
+        NotFoundError: gone, or being removed right now.
+        InvalidModelError: not a segment of that size.
+    """
+    out = ffi.new("void **")
+    mode = lib.TETRIS_MAP_PRIVATE if writable else lib.TETRIS_MAP_SHARED
+    check(lib.tetris_segment_map(dirfd, name.encode(), nbytes, mode, out), "map", name)
+    return Mapping(out[0], nbytes, writable=writable)
+
+
+def reserve(dirfd: int, hidden: str, nbytes: int) -> Mapping:
+    """Create ``hidden`` with ``nbytes`` > 0 bytes of real room, mapped writable.
+
+    Raises:
+        NoSpaceError: the tmpfs is full; nothing was left behind.
+    """
+    out = ffi.new("void **")
+    check(lib.tetris_segment_reserve(dirfd, hidden.encode(), nbytes, out), "reserve", hidden)
+    return Mapping(out[0], nbytes, writable=True)
+
+
+def seal(dirfd: int, hidden: str, name: str) -> bool:
+    """Make ``hidden`` read-only and visible as ``name``; False when ``name`` exists already."""
+    result = lib.tetris_segment_seal(dirfd, hidden.encode(), name.encode())
+    if result == -errno.EEXIST:
+        return False
+    check(result, "seal", name)
+    return True
+
+
+def is_referenced(dirfd: int, name: str) -> bool:
+    """Whether anybody maps segment ``name`` (or holds lock file ``name``) now.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    out = ffi.new("int *")
+    check(lib.tetris_segment_probe(dirfd, name.encode(), out), "probe", name)
+    return bool(out[0])
+
+
+@contextmanager
+def claimed(dirfd: int, name: str) -> Iterator[None]:
+    """Hold the write lock of ``name`` while its links are removed.
+
+    Raises:
+        ConflictError: somebody maps it.
+        NotFoundError: there is none.
+    """
+
+    out = ffi.new("int *")
+    check(lib.tetris_segment_claim(dirfd, name.encode(), out), "claim", name)
+    try:
+        yield
+    finally:
+        os.close(out[0])
+
+
+def open_beneath(dirfd: int, path: str, flags: int) -> int:
+    """Open ``path`` below directory ``dirfd`` without following a link out of it.
+
+    Raises:
+        NotFoundError: there is none.
+        NotAllowedError: it leads outside, or may not be read.
+    """
+    out = ffi.new("int *")
+    check(lib.tetris_open_beneath(dirfd, path.encode(), flags, out), "open", path)
+    return int(out[0])
+
+
+def digest(buffer: Any) -> bytes:
+    """BLAKE3-256 of a contiguous buffer: 32 bytes."""
+    data = ffi.from_buffer(buffer)
+    out = ffi.new("uint8_t[]", DIGEST_SIZE)
+    lib.tetris_digest(data, len(data), out)
+    return bytes(ffi.buffer(out))
+
+
+def crc32c(buffer: Any, crc: int = 0) -> int:
+    """CRC32C of a contiguous buffer, continued from ``crc``."""
+    data = ffi.from_buffer(buffer)
+    return int(lib.tetris_crc32c(crc, data, len(data)))
+
+
+def digest_paths() -> tuple[str, ...]:
+    """Names of the implementations of checksums that this CPU can run, fastest first."""
+    names: list[str] = []
+    while (name := lib.tetris_digest_path(len(names))) != ffi.NULL:
+        names.append(ffi.string(name).decode())
+    return tuple(names)
+
+
+def select_digest_path(name: str) -> None:
+    """Compute checksums with implementation ``name`` from now on, in the whole process.
+
+    For tests and benchmarks; the fastest one is in use without it.
+
+    Raises:
+        SystemCallError: this CPU does not have it.
+    """
+    check(lib.tetris_digest_select(name.encode()), "select digest path", name)
+
+
+class Sum:
+    """A running BLAKE3-256 and CRC32C of one byte stream."""
+
+    __slots__ = ("_sum",)
+
+    def __init__(self) -> None:
+        made = lib.tetris_sum_new()
+        if made == ffi.NULL:
+            raise MemoryError("no memory for a checksum")
+        self._sum = ffi.gc(made, lib.tetris_sum_free)
+
+    def update(self, buffer: Any) -> None:
+        """Take the bytes of ``buffer`` in."""
+        data = ffi.from_buffer(buffer)
+        lib.tetris_sum_update(self._sum, data, len(data))
+
+    def copy(self, mapping: Mapping, offset: int, buffer: Any) -> None:
+        """Copy ``buffer`` to ``mapping`` at ``offset`` and take in what is there then.
+
+        Raises:
+            InvalidModelError: it does not fit.
+        """
+        data = ffi.from_buffer(buffer)
+        target = _target(mapping, offset, len(data))
+        lib.tetris_sum_copy(self._sum, target, data, len(data))
+
+    def pread(
+        self, mapping: Mapping, offset: int, fd: int, position: int, nbytes: int, name: str
+    ) -> None:
+        """Read ``nbytes`` of ``fd`` at ``position`` to ``mapping`` at ``offset``; take them in.
+
+        Args:
+            mapping: where to.
+            offset: in ``mapping``.
+            fd: where from.
+            position: in the file.
+            nbytes: how many.
+            name: what to call it in messages.
+
+        Raises:
+            InvalidModelError: the file ends before, or they do not fit.
+        """
+        target = _target(mapping, offset, nbytes)
+        check(lib.tetris_sum_pread(self._sum, target, fd, position, nbytes), "read", name)
+
+    def skim(self, fd: int, position: int, nbytes: int, name: str) -> None:
+        """Take in ``nbytes`` of ``fd`` at ``position`` and keep nothing.
+
+        Raises:
+            InvalidModelError: the file ends before.
+        """
+        check(lib.tetris_sum_skim(self._sum, fd, position, nbytes), "read", name)
+
+    def result(self) -> tuple[bytes, int]:
+        """Digest (32 bytes) and CRC32C of everything so far."""
+        out = ffi.new("uint8_t[]", DIGEST_SIZE)
+        crc = ffi.new("uint32_t *")
+        lib.tetris_sum_result(self._sum, out, crc)
+        return bytes(ffi.buffer(out)), int(crc[0])
+
+
+def _target(mapping: Mapping, offset: int, nbytes: int) -> Any:
+    if offset < 0 or nbytes < 0 or offset + nbytes > mapping.nbytes:
+        raise InvalidModelError(f"{nbytes} bytes at {offset} do not fit into {mapping.nbytes}")
+    return ffi.cast("char *", mapping.address) + offset

@@ -1,0 +1,40 @@
+"""Manifests to and from protobuf: the form they have on the wire and on disk."""
+
+from __future__ import annotations
+
+from tetris.manifest import Manifest, Tensor
+from tetris.v1 import tetris_pb2 as pb
+
+
+def manifest_to_wire(manifest: Manifest) -> pb.Manifest:
+    """Plain to protobuf."""
+    return pb.Manifest(
+        fingerprint=manifest.fingerprint,
+        name=manifest.name,
+        published_unix_ns=manifest.published_unix_ns,
+        tensors=[
+            pb.Tensor(
+                name=t.name,
+                dtype=t.dtype,
+                shape=t.shape,
+                nbytes=t.nbytes,
+                digest=t.digest,
+                crc32c=t.crc32c,
+                strings=t.strings,
+            )
+            for t in manifest.tensors
+        ],
+    )
+
+
+def manifest_from_wire(message: pb.Manifest) -> Manifest:
+    """Protobuf to plain."""
+    return Manifest(
+        fingerprint=message.fingerprint,
+        name=message.name,
+        published_unix_ns=message.published_unix_ns,
+        tensors=tuple(
+            Tensor(t.name, t.dtype, tuple(t.shape), t.nbytes, t.digest, t.crc32c, tuple(t.strings))
+            for t in message.tensors
+        ),
+    )

@@ -1,0 +1,2 @@
+#include "digest.h"
+#include "segment.h"

@@ -1,0 +1,165 @@
+#include "segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Closes fd, keeping the error that made us give up. */
+static int close_after(int fd, int error)
+{
+    close(fd);
+    return error;
+}
+
+int tetris_segment_reserve(int dirfd, const char *hidden, size_t n, void **addr)
+{
+    void *map = MAP_FAILED;
+    int error = 0;
+    int fd = openat(dirfd, hidden, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0)
+        return -errno;
+    /* fallocate and not ftruncate: a full tmpfs is an error here and not a SIGBUS at the first write. */
+    do {
+        error = fallocate(fd, 0, 0, (off_t)n) ? -errno : 0;
+    } while (error == -EINTR);
+    if (!error) {
+        map = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        error = map == MAP_FAILED ? -errno : 0;
+    }
+    if (error) {
+        unlinkat(dirfd, hidden, 0);
+        return close_after(fd, error);
+    }
+    close(fd);
+    *addr = map;
+    return 0;
+}
+
+int tetris_segment_seal(int dirfd, const char *hidden, const char *name)
+{
+    if (fchmodat(dirfd, hidden, 0444, 0))
+        return -errno;
+    if (renameat2(dirfd, hidden, dirfd, name, RENAME_NOREPLACE))
+        return -errno;
+    return 0;
+}
+
+static int lock(int fd, short type)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
+
+    return fcntl(fd, F_OFD_SETLK, &lock) ? -errno : 0;
+}
+
+/* The reference protocol: lock first, then see whether the file still has a name. A remover holds
+ * the write lock while it unlinks, so either the lock is refused or the link count tells. */
+static int take_reference(int fd, size_t n)
+{
+    struct stat st;
+    int error = lock(fd, F_RDLCK);
+
+    if (error)
+        return error == -EAGAIN || error == -EACCES ? -ENOENT : error;
+    if (fstat(fd, &st))
+        return -errno;
+    if (st.st_nlink == 0)
+        return -ENOENT;
+    return S_ISREG(st.st_mode) && (size_t)st.st_size == n ? 0 : -EBADMSG;
+}
+
+int tetris_segment_map(int dirfd, const char *name, size_t n, int mode, void **addr)
+{
+    void *map;
+    int prot = mode == TETRIS_MAP_PRIVATE ? PROT_READ | PROT_WRITE : PROT_READ;
+    int flags = mode == TETRIS_MAP_PRIVATE ? MAP_PRIVATE | MAP_NORESERVE : MAP_SHARED;
+    int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int error;
+
+    if (fd < 0)
+        return -errno;
+    error = take_reference(fd, n);
+    if (error)
+        return close_after(fd, error);
+    map = mmap(NULL, n, prot, flags, fd, 0);
+    if (map == MAP_FAILED)
+        return close_after(fd, -errno);
+    close(fd);
+    *addr = map;
+    return 0;
+}
+
+int tetris_unmap(void *addr, size_t n)
+{
+    return munmap(addr, n) ? -errno : 0;
+}
+
+int tetris_segment_probe(int dirfd, const char *name, int *referenced)
+{
+    struct flock query = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int error = 0;
+    int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+    if (fd < 0)
+        return -errno;
+    if (fcntl(fd, F_OFD_GETLK, &query))
+        error = -errno;
+    else
+        *referenced = query.l_type != F_UNLCK;
+    return close_after(fd, error);
+}
+
+/* A segment is 0444: an unprivileged daemon makes it owner-writable to open it for a write lock.
+ * O_NONBLOCK, because a client's file lease (F_SETLEASE) would stall the open for 45 s. */
+static int open_for_claim(int dirfd, const char *name)
+{
+    const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    int error;
+    int fd = openat(dirfd, name, flags);
+
+    if (fd >= 0 || errno != EACCES)
+        return fd >= 0 ? fd : -errno;
+    if (fchmodat(dirfd, name, 0644, 0))
+        return -errno;
+    fd = openat(dirfd, name, flags);
+    error = fd < 0 ? -errno : 0;
+    if (fchmodat(dirfd, name, 0444, 0) && !error)
+        return close_after(fd, -errno);
+    return error ? error : fd;
+}
+
+int tetris_segment_claim(int dirfd, const char *name, int *fd)
+{
+    int error;
+    int claim = open_for_claim(dirfd, name);
+
+    if (claim < 0)
+        return claim == -EAGAIN ? -EBUSY : claim;
+    error = lock(claim, F_WRLCK);
+    if (error)
+        return close_after(claim, error == -EAGAIN || error == -EACCES ? -EBUSY : error);
+    *fd = claim;
+    return 0;
+}
+
+int tetris_open_beneath(int dirfd, const char *path, int flags, int *fd)
+{
+    struct open_how how = {
+        .flags = (unsigned)flags | O_CLOEXEC | O_NONBLOCK,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+    };
+    long result;
+
+    do {
+        result = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+    } while (result < 0 && (errno == EINTR || errno == EAGAIN));
+    if (result < 0)
+        return -errno;
+    *fd = (int)result;
+    return 0;
+}

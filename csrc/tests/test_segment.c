@@ -1,0 +1,2 @@
+#include "segment.h"
+int main(void) { return 0; }

@@ -1,0 +1,282 @@
+"""Attach: one call, read-only arrays over the segments, a lease that the kernel keeps."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import tetris
+from support.daemon import die_with_parent, run_python, wait_until
+from support.models import data_file, floats, random_model, write_model
+from tetris import errors
+from tetris.rpc import Rpc
+from tetris.v1 import tetris_pb2 as pb
+
+
+@pytest.fixture
+def model_path(tmp_path, daemon):
+    return write_model(
+        tmp_path / "models" / "m" / "1",
+        {
+            "layer/kernel": ((2, 3), floats(0, 1, 2, 3, 4, 5)),
+            "layer/bias": ((), floats(7)),
+            "layer/none": ((0, 5), b""),
+        },
+    )
+
+
+@pytest.fixture
+def attached(daemon, model_path):
+    with tetris.attach(model_path, socket=daemon.socket) as model:
+        yield model
+
+
+def leases(daemon):
+    return Rpc(daemon.socket).collect("ListLeases", pb.ListLeasesRequest(), lambda x: x)
+
+
+def referenced(daemon):
+    rows = Rpc(daemon.socket).collect("ListSegments", pb.ListSegmentsRequest(), lambda x: x)
+    return sum(row.referenced for row in rows)
+
+
+def test_arrays_are_read_only_aligned_and_right(attached):
+    kernel = attached["layer/kernel"]
+    assert kernel.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert kernel.ctypes.data % 64 == 0
+    assert not kernel.flags.writeable
+    assert attached["layer/bias"].shape == ()
+    assert attached["layer/bias"] == 7
+    assert attached["layer/none"].shape == (0, 5)
+    assert set(attached) == {"layer/kernel", "layer/bias", "layer/none"}
+    assert attached.manifest.name == "m/1"
+
+
+def test_an_unknown_tensor_is_named(attached):
+    with pytest.raises(KeyError):
+        attached["nope"]
+    with pytest.raises(errors.NotFoundError, match="'nope'"):
+        attached.tensor("nope")
+
+
+def test_a_writable_array_is_private(attached, daemon, model_path):
+    mine = attached.tensor("layer/kernel", writable=True)
+    mine[:] = -1
+    assert attached["layer/kernel"].sum() == 15
+    seen = run_python(
+        "import sys, tetris; m = tetris.attach(sys.argv[1]); print(m['layer/kernel'].sum())",
+        str(model_path),
+        TETRIS_SOCKET=str(daemon.socket),
+    )
+    assert seen.stdout.strip() == "15.0", seen.stderr
+    assert np.from_dlpack(mine).sum() == -6
+    assert np.from_dlpack(attached["layer/kernel"]).sum() == 15
+
+
+def test_a_write_through_a_read_only_array_faults(attached):
+    """Even one that goes around numpy: the pages themselves are read-only."""
+    address = attached["layer/kernel"].ctypes.data
+    child = os.fork()
+    if child == 0:
+        faulthandler.disable()
+        ctypes.memset(address, 1, 4)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGSEGV
+
+
+def test_arrays_outlive_the_release(daemon, model_path):
+    with tetris.attach(model_path, socket=daemon.socket) as model:
+        kernel = model["layer/kernel"]
+    assert leases(daemon) == []
+    assert referenced(daemon) == 1
+    assert kernel.sum() == 15
+    with pytest.raises(errors.NotFoundError, match="released"):
+        model["layer/kernel"]
+    del kernel, model
+    gc.collect()
+    assert referenced(daemon) == 0
+
+
+def test_a_lease_says_who(attached, daemon):
+    (lease,) = leases(daemon)
+    assert lease.holder.pid == os.getpid()
+    assert lease.model == "m/1"
+    assert not lease.pending
+
+
+def test_the_lease_of_a_killed_client_ends(daemon, model_path):
+    child = os.fork()
+    if child == 0:
+        die_with_parent()
+        model = tetris.attach(model_path, socket=daemon.socket)
+        model["layer/kernel"]
+        signal.pause()
+    wait_until(lambda: referenced(daemon) == 1, what="the child's attach")
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert referenced(daemon) == 0
+    assert leases(daemon) == []
+
+
+def test_a_fork_shares_the_lease_and_takes_its_own_when_it_attaches(daemon, model_path):
+    model = tetris.attach(model_path, socket=daemon.socket)
+    kernel = model["layer/kernel"]
+    ready, go = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.write(ready[1], b"1")
+            os.read(go[0], 1)
+            assert kernel.sum() == 15
+            with tetris.attach(model_path, socket=daemon.socket) as own:
+                assert own["layer/kernel"].sum() == 15
+                os.write(ready[1], b"2")
+                os.read(go[0], 1)
+            status = 0
+        finally:
+            os._exit(status)
+    os.read(ready[0], 1)
+    model.release()
+    del model, kernel
+    gc.collect()
+    assert len(leases(daemon)) == 1, "the child still holds its parent's lease"
+    assert referenced(daemon) == 1
+    os.write(go[1], b"x")
+    os.read(ready[0], 1)
+    assert len(leases(daemon)) == 2
+    os.write(go[1], b"x")
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert leases(daemon) == []
+    assert referenced(daemon) == 0
+
+
+def test_many_threads_may_use_one_model(attached):
+    wrong: list[object] = []
+
+    def use() -> None:
+        for _ in range(200):
+            if attached["layer/kernel"].sum() != 15:
+                wrong.append(1)
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_many_threads_may_attach_at_once(daemon, model_path):
+    failures: list[BaseException] = []
+
+    def use() -> None:
+        try:
+            with tetris.attach(model_path, socket=daemon.socket) as model:
+                assert model["layer/kernel"].sum() == 15
+        except BaseException as failed:
+            failures.append(failed)
+
+    threads = [threading.Thread(target=use) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert leases(daemon) == []
+
+
+def test_no_thread_is_left_behind(daemon, model_path):
+    code = (
+        "import sys, os, threading, tetris\n"
+        "m = tetris.attach(sys.argv[1]); m['layer/kernel']; m.release()\n"
+        "import time; time.sleep(1)\n"
+        "print([t for t in threading.enumerate() if t is not threading.main_thread()],"
+        " len(os.listdir('/proc/self/task')))"
+    )
+    seen = run_python(code, str(model_path), TETRIS_SOCKET=str(daemon.socket))
+    assert seen.stdout.startswith("[] "), seen.stdout + seen.stderr
+
+
+def test_clients_never_notice_a_daemon_that_dies_and_comes_back(daemon, model_path):
+    model = tetris.attach(model_path, socket=daemon.socket)
+    kernel = model["layer/kernel"]
+    daemon.kill()
+    assert kernel.sum() == 15
+    assert model["layer/bias"] == 7, "a tensor that was not mapped before"
+    daemon.start()
+    (lease,) = leases(daemon)
+    assert lease.holder.pid == os.getpid()
+    with tetris.attach(model_path, socket=daemon.socket) as again:
+        assert again["layer/kernel"].sum() == 15
+    model.release()
+    assert leases(daemon) == []
+
+
+def test_an_overwritten_checkpoint_is_another_model(daemon, model_path):
+    """The index is fingerprinted at every attach, so old weights cannot come back by path."""
+    with tetris.attach(model_path, socket=daemon.socket) as model:
+        old = model["layer/kernel"]
+        write_model(model_path, {"layer/kernel": ((2, 3), floats(9, 9, 9, 9, 9, 9))})
+        with tetris.attach(model_path, socket=daemon.socket) as new:
+            assert new["layer/kernel"].sum() == 54
+        assert old.sum() == 15
+
+
+def test_a_daemon_that_is_not_there_is_one_sentence(tmp_path, model_path):
+    with pytest.raises(errors.UnavailableError, match=r"no daemon at .*/nowhere"):
+        tetris.attach(model_path, socket=tmp_path / "nowhere")
+
+
+def test_a_stale_socket_is_one_sentence_and_soon(daemon, model_path):
+    daemon.kill()
+    started = time.monotonic()
+    with pytest.raises(errors.UnavailableError, match="does not answer"):
+        tetris.attach(model_path, socket=daemon.socket)
+    assert time.monotonic() - started < 30, "it must not wait for its deadline of 60 s"
+    daemon.start()
+    tetris.attach(model_path, socket=daemon.socket).release()
+
+
+def test_a_view_that_is_not_mounted_is_one_sentence(daemon, model_path, monkeypatch, tmp_path):
+    monkeypatch.setenv("TETRIS_VIEW", str(tmp_path / "unmounted"))
+    tetris.publish(model_path, socket=daemon.socket)
+    with pytest.raises(errors.NotAllowedError, match="TETRIS_VIEW"):
+        tetris.attach(model_path, socket=daemon.socket)
+
+
+def test_the_view_may_be_mounted_elsewhere(daemon, model_path, monkeypatch, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.symlink_to(daemon.root / "tenants" / "default")
+    monkeypatch.setenv("TETRIS_VIEW", str(elsewhere))
+    with tetris.attach(model_path, socket=daemon.socket) as model:
+        assert model["layer/kernel"].sum() == 15
+
+
+def test_a_segment_of_another_size_is_not_mapped(daemon, tmp_path):
+    path = random_model(tmp_path / "models" / "r", tensors=1)
+    with tetris.attach(path, socket=daemon.socket) as model:
+        segment = daemon.root / "objects" / model.manifest.tensors[0].segment
+        os.truncate(segment, 100)
+        with pytest.raises(errors.InvalidModelError, match="expected size"):
+            model["t0"]
+
+
+def test_damaged_data_is_never_served(daemon, tmp_path):
+    path = random_model(tmp_path / "models" / "r")
+    body = bytearray(data_file(path).read_bytes())
+    body[100_000] ^= 1
+    data_file(path).write_bytes(body)
+    for _ in range(2):  # the second try must not find what the first one left
+        with pytest.raises(errors.CorruptDataError, match="'t1'"):
+            tetris.attach(path, socket=daemon.socket)

@@ -1,0 +1,127 @@
+"""The daemon as a process: one per root, health, modes, what it costs when idle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+import tetris
+from support.daemon import Daemon, die_with_parent
+from support.models import random_model
+from tetris.rpc import Rpc
+from tetris.v1 import tetris_pb2 as pb
+
+
+def start_second(*flags):
+    return subprocess.run(
+        [sys.executable, "-m", "tetrisd", *flags],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=die_with_parent,
+    )
+
+
+def test_a_second_daemon_on_the_root_refuses_and_says_who_has_it(daemon, tmp_path):
+    second = start_second(f"--root={daemon.root}", f"--socket={tmp_path}/other.sock")
+    assert second.returncode == 1
+    assert f"pid {daemon.process.pid}" in second.stderr
+    assert len(second.stderr.strip().splitlines()) == 1
+
+
+def test_a_second_daemon_on_the_socket_refuses(daemon, memory):
+    second = start_second(f"--root={memory}/other", f"--socket={daemon.socket}")
+    assert second.returncode == 1
+    assert "in use" in second.stderr
+    Rpc(daemon.socket).call("GetStats", pb.GetStatsRequest())
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--root={tmp}/root", "--socket={tmp}/s"], "tmpfs"),
+        (["--root={memory}/no/such/root", "--socket={tmp}/s"], "does not exist"),
+        (["--root={memory}/root", "--socket={tmp}/no/such/s"], "No such file"),
+        (["--root={memory}/root", "--socket={tmp}/" + "x" * 120], "shorter"),
+        (["--root={memory}/root", "--socket={tmp}"], "no socket"),
+    ],
+)
+def test_a_start_that_cannot_work_is_one_sentence(tmp_path, memory, flags, words):
+    failed = start_second(*(f.format(tmp=tmp_path, memory=memory) for f in flags))
+    assert failed.returncode == 1
+    assert words in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_it_says_whether_huge_pages_are_in_effect(daemon):
+    assert "huge pages are" in daemon.log
+
+
+def test_health_and_reflection_answer(daemon):
+    with grpc.insecure_channel(f"unix:{daemon.socket}") as channel:
+        checks = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "tetris.v1.Tetris"):
+            answer = checks.Check(health_pb2.HealthCheckRequest(service=service))
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        (answer,) = stub.ServerReflectionInfo(iter([request]))
+        assert "tetris.v1.Tetris" in {s.name for s in answer.list_services_response.service}
+
+
+def test_the_socket_and_the_root_have_the_modes_that_are_the_authority(daemon):
+    assert stat.S_IMODE(daemon.socket.stat().st_mode) == 0o660
+    assert stat.S_IMODE(daemon.socket.parent.stat().st_mode) == 0o700
+    for name in ("objects", "models/default", "leases"):
+        assert stat.S_IMODE((daemon.root / name).stat().st_mode) == 0o700
+    assert stat.S_IMODE((daemon.root / "tenants/default").stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_is_clean(daemon, how):
+    assert daemon.stop(how) == 0
+    assert not daemon.socket.exists()
+    assert "Traceback" not in daemon.log
+
+
+def test_the_root_lock_does_not_reach_children(memory, tmp_path):
+    """An orphan that had inherited it would keep the next daemon out."""
+    code = (
+        "import subprocess, sys, pathlib\n"
+        "from tetrisd.root import Root\n"
+        "root = Root(pathlib.Path(sys.argv[1]))\n"
+        "child = subprocess.Popen(['sleep', '60'], close_fds=False)\n"
+        "print(child.pid, flush=True)"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(memory / "root")], stdout=subprocess.PIPE, text=True
+    )
+    pid = int(child.stdout.readline())
+    child.wait(30)
+    child.stdout.close()
+    try:
+        with Daemon(tmp_path, root=memory / "root"):
+            pass
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_restart_finds_models_and_serves_them_without_reading_the_files(daemon, tmp_path):
+    path = random_model(tmp_path / "models" / "m")
+    manifest = tetris.publish(path, socket=daemon.socket)
+    daemon.stop()
+    for file in (path / "variables").iterdir():
+        if "data" in file.name:
+            file.unlink()
+    daemon.start()
+    with tetris.attach(path, socket=daemon.socket) as model:
+        assert model.manifest == manifest
+        assert model["t0"].nbytes == 65536

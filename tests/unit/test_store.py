@@ -1,0 +1,244 @@
+"""The store, without a process and without gRPC: publish, dedupe, refuse, recover."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import pytest
+
+from support.daemon import files_under
+from tetris import shm
+from tetris.errors import (
+    ConflictError,
+    CorruptDataError,
+    InvalidModelError,
+    NoSpaceError,
+    NotFoundError,
+)
+from tetris.manifest import Claim
+from tetrisd.root import Root
+from tetrisd.store import Store
+
+
+class MemorySource:
+    """Tensors as bytes; ``reads`` counts how often each was read."""
+
+    def __init__(self, name: str, tensors: dict[str, bytes], *, rereadable: bool = True) -> None:
+        self.fingerprint = shm.digest(name.encode())
+        self.name = name
+        self.data = list(tensors.values())
+        self.claims: Sequence[Claim] = [
+            Claim(n, "uint8", (len(b),), len(b), shm.crc32c(b)) for n, b in tensors.items()
+        ]
+        self.rereadable = rereadable
+        self.filled: list[int] = []
+
+    def peek(self, index, progress):
+        if not self.rereadable:
+            return None
+        total = shm.Sum()
+        total.update(self.data[index])
+        return total.result()
+
+    def fill(self, index, memory, total, progress):
+        self.filled.append(index)
+        total.copy(memory, 0, self.data[index])
+
+    def finish(self):
+        pass
+
+
+@pytest.fixture
+def root(memory):
+    opened = Root(memory / "root")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(root):
+    made = Store(root, idle_seconds=30)
+    made.recover()
+    return made
+
+
+def test_a_published_model_is_found_with_its_bytes(store, root):
+    manifest, published = store.publish(MemorySource("m", {"a": b"12345", "b": b""}))
+    assert published
+    a, b = manifest.tensors
+    assert a.digest == shm.digest(b"12345")
+    assert (b.nbytes, b.digest) == (0, b"")
+    stored = (root.path / "objects" / a.segment).read_bytes()
+    assert stored == b"12345"
+    assert (root.path / "tenants/default" / a.segment).samefile(root.path / "objects" / a.segment)
+    assert os.stat(root.path / "objects" / a.segment).st_mode & 0o7777 == 0o444
+
+
+def test_publishing_again_changes_nothing(store, root):
+    store.publish(MemorySource("m", {"a": b"1"}))
+    before = files_under(root.path)
+    again = MemorySource("m", {"a": b"1"})
+    manifest, published = store.publish(again)
+    assert not published
+    assert not again.filled
+    assert manifest.name == "m"
+    assert files_under(root.path) == before
+
+
+@pytest.mark.parametrize("rereadable", [True, False])
+def test_equal_tensors_are_kept_once_within_and_across_models(store, root, rereadable):
+    body = os.urandom(10_000)
+    first = MemorySource("m", {"a": body, "again": body, "b": b"x"}, rereadable=rereadable)
+    second = MemorySource("n", {"other": body, "c": b"y"}, rereadable=rereadable)
+    store.publish(first)
+    store.publish(second)
+    assert store.stats().segments == 3
+    assert len(os.listdir(root.objects)) == 3
+    if rereadable:  # a likely duplicate is hashed first, and not written at all
+        assert first.filled == [0, 2]
+        assert second.filled == [1]
+
+
+def test_equal_crc_and_size_with_other_bytes_is_another_segment(store):
+    """CRC32C is linear: these differ by a multiple of its polynomial, so they collide."""
+    one = bytearray(64)
+    two = bytearray(64)
+    two[10:15] = (0x105EC76F1 << 3).to_bytes(5, "little")
+    crcs = {shm.crc32c(one), shm.crc32c(two)}
+    if len(crcs) == 2:  # find a collision by search over the remaining four bytes
+        want = shm.crc32c(one)
+        two = _collide(two, want)
+    assert shm.crc32c(one) == shm.crc32c(two)
+    assert one != two
+    store.publish(MemorySource("m", {"a": bytes(one)}))
+    manifest, _ = store.publish(MemorySource("n", {"a": bytes(two)}))
+    assert store.stats().segments == 2
+    assert manifest.tensors[0].digest == shm.digest(two)
+
+
+def _collide(data: bytearray, want: int) -> bytearray:
+    """Solve the last four bytes so that the CRC32C of ``data`` is ``want`` (Gauss over GF(2))."""
+    base = bytearray(data)
+    base[-4:] = bytes(4)
+    start = shm.crc32c(base)
+    columns = []
+    for bit in range(32):
+        probe = bytearray(base)
+        probe[-4 + bit // 8] ^= 1 << (bit % 8)
+        columns.append((shm.crc32c(probe) ^ start, 1 << bit))
+    target, solution = start ^ want, 0
+    for position in range(32):
+        pivot = next((c for c in columns if c[0] >> position & 1), None)
+        if pivot is None:
+            continue
+        columns.remove(pivot)
+        columns = [
+            (v ^ pivot[0], m ^ pivot[1]) if v >> position & 1 else (v, m) for v, m in columns
+        ]
+        if target >> position & 1:
+            target ^= pivot[0]
+            solution ^= pivot[1]
+    assert target == 0
+    base[-4:] = solution.to_bytes(4, "little")
+    return base
+
+
+def test_wrong_bytes_are_refused_by_name_and_leave_nothing(store, root):
+    before = files_under(root.path)
+    source = MemorySource("m", {"good": b"1234", "bad": b"5678"})
+    source.data[1] = b"567x"
+    with pytest.raises(CorruptDataError, match="'bad'"):
+        store.publish(source)
+    assert files_under(root.path) == before
+
+
+def test_a_failed_publish_leaves_what_another_model_has(store, root):
+    store.publish(MemorySource("m", {"a": b"1234"}))
+    before = files_under(root.path)
+    source = MemorySource("n", {"a": b"1234", "bad": b"5678"})
+    source.data[1] = b"...."
+    with pytest.raises(CorruptDataError):
+        store.publish(source)
+    assert files_under(root.path) == before
+
+
+def test_what_cannot_fit_is_refused_before_a_byte_is_written(store, root):
+    free = os.fstatvfs(root.objects).f_bavail * os.fstatvfs(root.objects).f_frsize
+    source = MemorySource("m", {"a": b"1"})
+    source.claims = [Claim("a", "uint8", (free + 1,), free + 1, 7)]
+    with pytest.raises(NoSpaceError, match="free"):
+        store.publish(source)
+    assert not source.filled
+
+
+def test_a_second_daemon_is_told_who_has_the_root(root):
+    with pytest.raises(ConflictError, match=f"pid {os.getpid()}"):
+        Root(root.path)
+
+
+def test_a_root_must_be_on_a_tmpfs(tmp_path):
+    with pytest.raises(InvalidModelError, match="tmpfs"):
+        Root(tmp_path / "root")
+
+
+def test_a_root_of_a_newer_layout_is_refused(memory):
+    Root(memory / "root").close()
+    (memory / "root" / "version").write_text("2\n")
+    with pytest.raises(InvalidModelError, match="layout 2"):
+        Root(memory / "root")
+
+
+def test_a_restart_finds_everything(root, memory):
+    store = Store(root, idle_seconds=30)
+    manifest, _ = store.publish(MemorySource("m", {"a": b"1234"}))
+    lease, _ = store.attach(manifest.fingerprint, 1, "cmd", "host")
+    root.close()
+    again = Root(memory / "root")
+    try:
+        store = Store(again, idle_seconds=30)
+        store.recover()
+        assert store.model("m") == manifest
+        assert [found.id for found in store.leases()] == [lease.id]
+        assert not store.publish(MemorySource("m", {"a": b"1234"}))[1]
+    finally:
+        again.close()
+    root.__init__(memory / "root")  # for the fixture's close
+
+
+def test_recovery_sweeps_what_was_not_finished(root, store):
+    manifest, _ = store.publish(MemorySource("m", {"a": b"1234"}))
+    objects, view = root.path / "objects", root.path / "tenants/default"
+    (objects / ".draft").write_bytes(b"half")
+    (objects / ("ab" * 32)).write_bytes(b"named by no model")
+    (view / ("cd" * 32)).write_bytes(b"linked to nothing")
+    (root.path / "leases" / ".half").write_bytes(b"{")
+    (root.path / "models/default" / ("ef" * 32)).write_bytes(b"damaged")
+    Store(root, idle_seconds=30).recover()
+    assert files_under(root.path) == {
+        f"objects/{manifest.tensors[0].segment}",
+        f"tenants/default/{manifest.tensors[0].segment}",
+        f"models/default/{manifest.fingerprint.hex()}",
+    }
+
+
+def test_a_manifest_whose_segment_is_gone_is_dropped(root, store):
+    manifest, _ = store.publish(MemorySource("m", {"a": b"1234"}))
+    os.unlink(root.path / "objects" / manifest.tensors[0].segment)
+    fresh = Store(root, idle_seconds=30)
+    fresh.recover()
+    with pytest.raises(NotFoundError):
+        fresh.attach(manifest.fingerprint, 1, "", "")
+
+
+def test_a_model_is_found_by_name_or_by_fingerprint(store):
+    manifest, _ = store.publish(MemorySource("m", {"a": b"1"}))
+    assert store.model("m") == manifest
+    assert store.model(manifest.fingerprint.hex()[:8]) == manifest
+    with pytest.raises(NotFoundError, match="nothing"):
+        store.model("nothing")
+
+
+def test_a_fingerprint_has_32_bytes(store):
+    with pytest.raises(InvalidModelError, match="32"):
+        store.attach(b"short", 1, "", "")

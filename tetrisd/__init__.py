@@ -1,0 +1,1 @@
+"""The per-host daemon: it owns the segments, the manifests and the leases."""

@@ -1,0 +1,55 @@
+"""What a tensor table must satisfy before a byte of it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from tetris.errors import InvalidModelError
+from tetris.formats.dtypes import BY_NAME
+from tetris.manifest import Claim
+
+MAX_TENSORS = 1_000_000
+MAX_NAME = 4096  # bytes
+MAX_RANK = 254
+_MAX_BYTES = 1 << 62
+
+
+def check_claims(model: str, claims: Sequence[Claim]) -> None:
+    """Refuse a table with names, types, sizes or back references that cannot be right.
+
+    Raises:
+        InvalidModelError: names the tensor and what is wrong with it.
+    """
+    if not model or len(model.encode()) > MAX_NAME or not model.isprintable():
+        raise InvalidModelError(f"model name {model[:80]!r}: give 1 to {MAX_NAME} printable bytes")
+    if len(claims) > MAX_TENSORS:
+        raise InvalidModelError(f"model {model}: {len(claims)} tensors, at most {MAX_TENSORS} go")
+    seen: set[str] = set()
+    for index, claim in enumerate(claims):
+        fault = _fault(index, claim, claims)
+        if claim.name in seen:
+            fault = "the name stands twice"
+        if fault:
+            raise InvalidModelError(f"tensor {claim.name[:200]!r}: {fault}")
+        seen.add(claim.name)
+
+
+def _fault(index: int, claim: Claim, claims: Sequence[Claim]) -> str:
+    if "\0" in claim.name or len(claim.name.encode()) > MAX_NAME:
+        return f"the name has a NUL or more than {MAX_NAME} bytes"
+    if len(claim.shape) > MAX_RANK or any(not 0 <= d < _MAX_BYTES for d in claim.shape):
+        return f"the shape {list(claim.shape)[:8]} is impossible"
+    if claim.dtype == "string":
+        return "" if prod(claim.shape) == len(claim.strings) else "strings do not fill the shape"
+    if claim.strings:
+        return f"strings in a tensor of {claim.dtype}"
+    dtype = BY_NAME.get(claim.dtype)
+    if dtype is None:
+        return f"unknown dtype {claim.dtype[:40]!r}"
+    if claim.nbytes != prod(claim.shape) * dtype.itemsize or claim.nbytes >= _MAX_BYTES:
+        return f"{claim.nbytes} bytes do not make {claim.dtype}{list(claim.shape)}"
+    twin = claim.same_as
+    if twin is not None and (not 0 <= twin < index or claims[twin].nbytes != claim.nbytes):
+        return f"the same as tensor {twin}, which is no earlier one of its size"
+    return ""

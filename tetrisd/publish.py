@@ -1,0 +1,203 @@
+"""Publishing: from a source's claims to a manifest whose every segment is resident.
+
+Every byte is hashed where it is stored, never where it was offered. A segment that the new model
+relies on, its own or one that was there, stays held until the manifest is committed, so nobody can
+remove it in between.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from tetris.errors import ConflictError, CorruptDataError, NoSpaceError
+from tetris.manifest import Claim, Manifest, Tensor
+from tetris.shm import Mapping
+from tetrisd.claims import check_claims
+from tetrisd.models import Models
+from tetrisd.segments import Segments
+from tetrisd.sources import Source
+from tetrisd.turns import Turns
+
+log = logging.getLogger("tetrisd")
+
+# A segment can vanish between "it is there" and "it is held" only while it is being removed.
+_ROUNDS = 100
+
+
+class Publisher:
+    """Publishes models into one store; safe to use from many threads."""
+
+    def __init__(
+        self, segments: Segments, models: Models, turns: Turns, now_ns: Callable[[], int]
+    ) -> None:
+        self._segments = segments
+        self._models = models
+        self._turns = turns
+        self._now_ns = now_ns
+
+    def publish(
+        self,
+        source: Source,
+        *,
+        wanted: Callable[[], bool] = lambda: True,
+        on_lost: Callable[[], object] = lambda: None,
+    ) -> tuple[Manifest, bool]:
+        """Make the model of ``source`` resident.
+
+        Publishers of one fingerprint cooperate: one reads, the others wait for it.
+
+        Args:
+            source: the model.
+            wanted: whether the caller still waits.
+            on_lost: called when this publisher stood still and another took over.
+
+        Returns:
+            The manifest, and whether this call published it.
+
+        Raises:
+            InvalidModelError: claims that cannot be right, or bytes that are not as claimed.
+            NoSpaceError: it does not fit. Nothing of a failed publish is kept.
+        """
+        manifest = self._models.find(source.fingerprint)
+        if manifest is not None:
+            return manifest, False
+        check_claims(source.name, source.claims)
+        with self._turns.lead(source.fingerprint, wanted=wanted, on_lost=on_lost) as turn:
+            manifest = self._models.find(source.fingerprint)
+            if manifest is not None:
+                return manifest, False
+            self._admit(source)
+            work = _Publication(self._segments, self._models, source, turn.progress)
+            try:
+                for index, claim in enumerate(source.claims):
+                    work.take(index, claim)
+                    turn.progress()
+                source.finish()
+                manifest = work.commit(self._now_ns())
+            except BaseException:
+                work.abandon()
+                raise
+        log.info(
+            "published %s: %d tensors, %d bytes in %d segments, %d bytes of them new",
+            manifest.name,
+            len(manifest.tensors),
+            manifest.nbytes,
+            len(manifest.segments),
+            work.new_bytes,
+        )
+        return manifest, True
+
+    def _admit(self, source: Source) -> None:
+        """Refuse what cannot fit before the first byte is written, as far as the claims tell."""
+        distinct = {
+            (c.nbytes, i if c.crc32c is None else c.crc32c): c.nbytes
+            for i, c in enumerate(source.claims)
+            if c.same_as is None
+            and not (c.crc32c is not None and self._models.twins(c.nbytes, c.crc32c))
+        }
+        needed, room = sum(distinct.values()), self._segments.room()
+        if needed > room:
+            raise NoSpaceError(
+                f"model {source.name} needs {needed} bytes and the store has {room} free: "
+                "free some, or enlarge its tmpfs"
+            )
+
+
+class _Publication:
+    """One publish in progress: what it made, what it holds, what its manifest will say."""
+
+    def __init__(
+        self,
+        segments: Segments,
+        models: Models,
+        source: Source,
+        progress: Callable[[], None],
+    ) -> None:
+        self._segments = segments
+        self._models = models
+        self._source = source
+        self._progress = progress
+        self._tensors: list[Tensor] = []
+        self._held: dict[bytes, Mapping] = {}
+        self._own: list[bytes] = []
+        self._twins: dict[tuple[int, int], bytes] = {}
+        self.new_bytes = 0
+
+    def take(self, index: int, claim: Claim) -> None:
+        """Make the next tensor resident and held."""
+        tensor = Tensor(claim.name, claim.dtype, claim.shape, strings=claim.strings)
+        if claim.same_as is not None:
+            twin = self._tensors[claim.same_as]
+            tensor = replace(tensor, nbytes=twin.nbytes, digest=twin.digest, crc32c=twin.crc32c)
+        elif claim.nbytes:
+            digest, crc = self._reuse(index, claim) or self._store(index, claim)
+            self._twins[claim.nbytes, crc] = digest
+            tensor = replace(tensor, nbytes=claim.nbytes, digest=digest, crc32c=crc)
+        self._tensors.append(tensor)
+
+    def commit(self, now_ns: int) -> Manifest:
+        """Show the segments in the view and publish the manifest; only then let go of them."""
+        source = self._source
+        manifest = Manifest(source.fingerprint, source.name, now_ns, tuple(self._tensors))
+        for digest in manifest.segments:
+            self._segments.show(digest)
+        self._models.commit(manifest)
+        self._held.clear()
+        return manifest
+
+    def abandon(self) -> None:
+        """Undo: remove what this publish made and nobody else came to rely on."""
+        self._held.clear()
+        for digest in self._own:
+            self._segments.remove(digest, unless=self._models.users)
+
+    def _reuse(self, index: int, claim: Claim) -> tuple[bytes, int] | None:
+        """A likely duplicate is hashed from the source first, and not written when it is one."""
+        if claim.crc32c is None:
+            return None
+        key = claim.nbytes, claim.crc32c
+        if key not in self._twins and not self._models.twins(*key):
+            return None
+        sums = self._source.peek(index, self._progress)
+        if sums is None:
+            return None
+        _check_crc(claim, sums[1])
+        return sums if self._hold(sums[0], claim.nbytes) else None
+
+    def _store(self, index: int, claim: Claim) -> tuple[bytes, int]:
+        draft = self._segments.draft(claim.nbytes)
+        try:
+            self._source.fill(index, draft.memory, draft.sum, self._progress)
+            digest, crc = draft.sum.result()
+            _check_crc(claim, crc)
+            for _ in range(_ROUNDS):
+                if self._hold(digest, claim.nbytes):
+                    break
+                if draft.seal(digest):
+                    self._own.append(digest)
+                    self.new_bytes += claim.nbytes
+            else:
+                raise ConflictError(
+                    f"tensor {claim.name!r}: its segment keeps vanishing, try again"
+                )
+        finally:
+            draft.discard()
+        return digest, crc
+
+    def _hold(self, digest: bytes, nbytes: int) -> bool:
+        if digest not in self._held:
+            mapping = self._segments.hold(digest, nbytes)
+            if mapping is None:
+                return False
+            self._held[digest] = mapping
+        return True
+
+
+def _check_crc(claim: Claim, found: int) -> None:
+    if claim.crc32c is not None and claim.crc32c != found:
+        raise CorruptDataError(
+            f"tensor {claim.name!r}: CRC32C is {found:08x}, the index promises "
+            f"{claim.crc32c:08x}: the data is damaged or changed under the publisher"
+        )

@@ -1,0 +1,200 @@
+"""The servicer: convert, call the store, convert."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import grpc
+
+from tetris.errors import InvalidModelError, TetrisError
+from tetris.manifest import Claim
+from tetris.status import code_of
+from tetris.v1 import tetris_pb2 as pb
+from tetris.v1.tetris_pb2_grpc import TetrisServicer
+from tetris.wire import manifest_to_wire
+from tetrisd.leases import Lease
+from tetrisd.library import Library
+from tetrisd.sources import StreamSource
+from tetrisd.store import Store
+
+log = logging.getLogger("tetrisd")
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _answers(method: _Method) -> _Method:
+    """Turn what a unary method raises into a status; an unforeseen error stays in the log."""
+
+    @functools.wraps(method)
+    def call(self: Servicer, request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return method(self, request, context)
+        except TetrisError as refused:
+            context.abort(code_of(refused), str(refused))
+        except grpc.RpcError:
+            # Raised by the stream of requests when its other end is gone.
+            log.info("%s: the client went away", method.__name__)
+            context.abort(grpc.StatusCode.CANCELLED, "the client went away")
+        except Exception:
+            log.exception("%s failed", method.__name__)
+            context.abort(
+                grpc.StatusCode.INTERNAL, f"{method.__name__} failed: see the daemon's log"
+            )
+
+    return call  # type: ignore[return-value]
+
+
+class Servicer(TetrisServicer):
+    """One tenant's view of the store."""
+
+    def __init__(self, store: Store, library: Library) -> None:
+        self._store = store
+        self._library = library
+
+    @_answers
+    def Publish(  # noqa: N802
+        self, requests: Iterator[pb.PublishRequest], context: grpc.ServicerContext
+    ) -> pb.PublishResponse:
+        """A model from the client's bytes."""
+        first = next(requests, None)
+        if first is None or first.WhichOneof("part") != "header":
+            raise InvalidModelError("a publish starts with a header")
+        header = first.header
+        source = StreamSource(
+            header.fingerprint,
+            header.name,
+            [_claim(t) for t in header.tensors],
+            (_data(r) for r in requests),
+        )
+        return self._publish(source, context)
+
+    @_answers
+    def PublishPath(  # noqa: N802
+        self, request: pb.PublishPathRequest, context: grpc.ServicerContext
+    ) -> pb.PublishResponse:
+        """A model from files that the daemon reads."""
+        with self._library.open(request.path) as source:
+            return self._publish(source, context)
+
+    @_answers
+    def Attach(  # noqa: N802
+        self, request: pb.AttachRequest, context: grpc.ServicerContext
+    ) -> pb.AttachResponse:
+        """A lease, and the manifest."""
+        who = request.holder
+        lease, manifest = self._store.attach(
+            request.fingerprint, who.pid, who.command[:200], who.host[:200]
+        )
+        return pb.AttachResponse(
+            lease=lease.id, view=self._store.view(), manifest=manifest_to_wire(manifest)
+        )
+
+    @_answers
+    def Release(  # noqa: N802
+        self, request: pb.ReleaseRequest, context: grpc.ServicerContext
+    ) -> pb.ReleaseResponse:
+        """The end of a lease."""
+        return pb.ReleaseResponse(removed=self._store.release(request.lease))
+
+    @_answers
+    def ListModels(  # noqa: N802
+        self, request: pb.ListModelsRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.ModelSummary]:
+        """Every model."""
+        return iter(
+            [
+                pb.ModelSummary(
+                    fingerprint=m.fingerprint,
+                    name=m.name,
+                    published_unix_ns=m.published_unix_ns,
+                    tensors=len(m.tensors),
+                    nbytes=m.nbytes,
+                    leases=leases,
+                )
+                for m, leases in self._store.models()
+            ]
+        )
+
+    @_answers
+    def ListSegments(  # noqa: N802
+        self, request: pb.ListSegmentsRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.Segment]:
+        """Every segment."""
+        return iter(
+            [
+                pb.Segment(
+                    digest=s.digest, nbytes=s.nbytes, referenced=s.referenced, models=s.models
+                )
+                for s in self._store.segments()
+            ]
+        )
+
+    @_answers
+    def ListLeases(  # noqa: N802
+        self, request: pb.ListLeasesRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.Lease]:
+        """Every lease."""
+        return iter([_lease(lease) for lease in self._store.leases()])
+
+    @_answers
+    def GetModel(  # noqa: N802
+        self, request: pb.GetModelRequest, context: grpc.ServicerContext
+    ) -> pb.GetModelResponse:
+        """One manifest."""
+        return pb.GetModelResponse(manifest=manifest_to_wire(self._store.model(request.model)))
+
+    @_answers
+    def GetStats(  # noqa: N802
+        self, request: pb.GetStatsRequest, context: grpc.ServicerContext
+    ) -> pb.GetStatsResponse:
+        """The numbers."""
+        s = self._store.stats()
+        return pb.GetStatsResponse(
+            models=s.models,
+            segments=s.segments,
+            leases=s.leases,
+            references=s.references,
+            bytes_resident=s.resident,
+            bytes_asked=s.asked,
+            bytes_saved=s.saved,
+            huge_pages=s.huge_pages,
+            bytes_limit=s.limit,
+        )
+
+    def _publish(self, source: Any, context: grpc.ServicerContext) -> pb.PublishResponse:
+        manifest, published = self._store.publish(
+            source, wanted=context.is_active, on_lost=context.cancel
+        )
+        return pb.PublishResponse(manifest=manifest_to_wire(manifest), published=published)
+
+
+def _claim(message: pb.TensorClaim) -> Claim:
+    return Claim(
+        name=message.name,
+        dtype=message.dtype,
+        shape=tuple(message.shape),
+        nbytes=message.nbytes,
+        crc32c=message.crc32c if message.HasField("crc32c") else None,
+        strings=tuple(message.strings),
+        same_as=message.same_as if message.HasField("same_as") else None,
+    )
+
+
+def _data(message: pb.PublishRequest) -> bytes:
+    if message.WhichOneof("part") != "data":
+        raise InvalidModelError("after the header of a publish only data follows")
+    return message.data
+
+
+def _lease(lease: Lease) -> pb.Lease:
+    return pb.Lease(
+        id=lease.id,
+        fingerprint=lease.fingerprint,
+        model=lease.model,
+        holder=pb.Holder(pid=lease.pid, command=lease.command, host=lease.host),
+        since_unix_ns=lease.since_unix_ns,
+        pending=lease.pending,
+    )

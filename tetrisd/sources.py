@@ -1,0 +1,133 @@
+"""Where the bytes of a publish come from: a client's stream, or files the daemon reads itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from tetris.errors import InvalidModelError
+from tetris.formats.shards import Shards
+from tetris.manifest import Claim
+from tetris.shm import Mapping, Sum
+
+# What is read and hashed between two signs of progress.
+_STEP = 64 << 20
+
+
+class Source(Protocol):
+    """A model on its way in.
+
+    Attributes:
+        fingerprint: identity of the model.
+        name: for people.
+        claims: what the source says of every tensor, in order.
+    """
+
+    fingerprint: bytes
+    name: str
+    claims: Sequence[Claim]
+
+    def peek(self, index: int, progress: Callable[[], None]) -> tuple[bytes, int] | None:
+        """Digest and CRC32C of a tensor without storing it; None when it can be read only once."""
+
+    def fill(self, index: int, memory: Mapping, total: Sum, progress: Callable[[], None]) -> None:
+        """Bring the bytes of a tensor into ``memory`` and through ``total``, in order."""
+
+    def finish(self) -> None:
+        """After the last tensor: complain if that was not all."""
+
+
+class StreamSource:
+    """The bytes of all tensors back to back, as a client sends them."""
+
+    def __init__(
+        self, fingerprint: bytes, name: str, claims: Sequence[Claim], chunks: Iterator[bytes]
+    ) -> None:
+        self.fingerprint = fingerprint
+        self.name = name
+        self.claims = claims
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def peek(self, index: int, progress: Callable[[], None]) -> None:
+        """A stream passes once."""
+
+    def fill(self, index: int, memory: Mapping, total: Sum, progress: Callable[[], None]) -> None:
+        """Copy the next ``memory.nbytes`` bytes of the stream.
+
+        Raises:
+            InvalidModelError: the stream ends before.
+        """
+        done = 0
+        while done < memory.nbytes:
+            if not self._rest:
+                self._rest = self._next(index, done)
+                progress()
+            part = self._rest[: memory.nbytes - done]
+            total.copy(memory, done, part)
+            self._rest = self._rest[len(part) :]
+            done += len(part)
+
+    def finish(self) -> None:
+        """Check that nothing follows.
+
+        Raises:
+            InvalidModelError: something does.
+        """
+        if len(self._rest) or next(self._chunks, None) is not None:
+            raise InvalidModelError(f"model {self.name}: more data than its tensor table announces")
+
+    def _next(self, index: int, done: int) -> memoryview:
+        chunk: bytes | None = next(self._chunks, None)
+        if chunk is None:
+            claim = self.claims[index]
+            raise InvalidModelError(
+                f"tensor {claim.name!r}: the stream ended after {done} of {claim.nbytes} bytes"
+            )
+        return memoryview(chunk)
+
+
+class FileSource:
+    """The files of a checkpoint."""
+
+    def __init__(self, shards: Shards) -> None:
+        self.fingerprint = shards.files.fingerprint
+        self.name = shards.files.name
+        self.claims = [shards.claim(entry) for entry in shards.entries]
+        self._shards = shards
+
+    def peek(self, index: int, progress: Callable[[], None]) -> tuple[bytes, int] | None:
+        """Hash a tensor where it lies; one in slices lies nowhere as a whole."""
+        entry = self._shards.entries[index]
+        if entry.slices:
+            return None
+        total = Sum()
+        for start, nbytes in _steps(entry.nbytes):
+            fd = self._shards.fd(entry.shard)
+            total.skim(fd, entry.offset + start, nbytes, f"tensor {entry.name!r}")
+            progress()
+        return total.result()
+
+    def fill(self, index: int, memory: Mapping, total: Sum, progress: Callable[[], None]) -> None:
+        """Read a tensor into ``memory``.
+
+        Raises:
+            InvalidModelError: its file ends before.
+        """
+        entry = self._shards.entries[index]
+        if entry.slices:
+            self._shards.assemble(entry, memory.buffer())
+            total.update(memory.buffer())
+            return
+        for start, nbytes in _steps(entry.nbytes):
+            fd = self._shards.fd(entry.shard)
+            where = entry.offset + start
+            total.pread(memory, start, fd, where, nbytes, f"tensor {entry.name!r}")
+            progress()
+
+    def finish(self) -> None:
+        """A file may hold more than a model."""
+
+
+def _steps(nbytes: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(_STEP, nbytes - start)) for start in range(0, nbytes, _STEP))
