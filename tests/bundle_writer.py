@@ -5,7 +5,7 @@ Nothing here checks or sorts: what is asked for is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ def strings(*elements: bytes) -> tuple[bytes, int]:
     return b"".join(varint(len(element)) for element in elements) + tail, crc32c(tail, crc)
 
 
-def write(prefix: Path, tensors: dict[str, tuple[Sequence[int], bytes]]) -> None:
+def write(prefix: Path, tensors: Mapping[str, tuple[Sequence[int], bytes]]) -> None:
     """A checkpoint of float32 tensors in one shard."""
     data, pairs = b"", []
     for name, (shape, body) in sorted(tensors.items()):

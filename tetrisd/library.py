@@ -27,7 +27,7 @@ class _Beneath:
         Raises:
             NotAllowedError: it leads outside.
         """
-        return open_beneath(self._dirfd, name or ".", os.O_RDONLY)
+        return open_beneath(self._dirfd, name, os.O_RDONLY)
 
 
 class Library:
@@ -65,7 +65,7 @@ class Library:
         except OSError as failed:
             raise NotAllowedError(f"model root {root}: {failed.strerror}") from None
         try:
-            files = locate(str(path.relative_to(root)), _Beneath(str(root), dirfd))
+            files = locate(text[len(str(root)) :].strip("/"), _Beneath(str(root), dirfd))
             with Shards(files) as shards:
                 yield FileSource(shards)
         finally:

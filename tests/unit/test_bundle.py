@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,23 +14,23 @@ from hypothesis import strategies as st
 import bundle_writer as w
 from tetris.errors import CorruptDataError, InvalidModelError, TetrisError
 from tetris.formats import Bundle, Entry, bundle_pb2, decode_strings, dtypes, parse_index
-from tetris.formats.bundle import MAX_STRING_BYTES
+from tetris.formats.bundle import MAX_STRING_BYTES, MAX_STRINGS
 from tetris.formats.slices import Extents, encode_key
 
 Cut = tuple[tuple[int, int] | None, ...]
 
 
 def sliced(
-    name: str, shape: Sequence[int], cuts: Sequence[Cut], **fields: object
-) -> list[tuple[bytes | str, bytes]]:
+    name: str, shape: Sequence[int], cuts: Sequence[Cut], **fields: Any
+) -> list[tuple[bytes, bytes]]:
     """A partitioned tensor: its slices' data keys, then the tensor itself."""
-    pairs: list[tuple[bytes | str, bytes]] = []
+    pairs = []
     for number, cut in enumerate(cuts):
         raw = [extent or (0, -1) for extent in cut]
         lengths = [extent[1] if extent else n for extent, n in zip(cut, [*shape, 1], strict=False)]
         pairs.append((encode_key(name.encode(), raw), w.entry(lengths, offset=number, **fields)))
     full = {"size": 0, "slices": [w.box(*cut) for cut in cuts], **fields}
-    return [*sorted(pairs, key=lambda pair: bytes(pair[0])), (name, w.entry(shape, **full))]
+    return [*sorted(pairs, key=itemgetter(0)), (name.encode(), w.entry(shape, **full))]
 
 
 def only(data: bytes) -> Entry:
@@ -91,6 +93,8 @@ def test_large_strings_refuse_one_tensor() -> None:
     refused = only(w.index(("a", w.entry(dtype=w.STRING, size=MAX_STRING_BYTES + 1))))
     assert "too many for a manifest" in refused.refusal
     assert not only(w.index(("a", w.entry(dtype=w.STRING, size=MAX_STRING_BYTES)))).refusal
+    many = w.entry((MAX_STRINGS + 1,), dtype=w.STRING, size=MAX_STRING_BYTES)
+    assert "strings, too many for a manifest" in only(w.index(("a", many))).refusal
 
 
 @pytest.mark.parametrize(
@@ -115,7 +119,7 @@ def test_large_strings_refuse_one_tensor() -> None:
         ({"shape": b"\x12\x05"}, "cannot be read"),
     ],
 )
-def test_sizes_that_lie_are_refused(fields: dict[str, object], message: str) -> None:
+def test_sizes_that_lie_are_refused(fields: dict[str, Any], message: str) -> None:
     """Each names the tensor and what is wrong."""
     with pytest.raises(InvalidModelError, match=f"layer/w.*{message}"):
         parse_index(w.index(("layer/w", w.entry((2, 3), **fields))))
@@ -125,7 +129,7 @@ def test_sizes_that_lie_are_refused(fields: dict[str, object], message: str) -> 
     "fields",
     [{"size": -1}, {"offset": -1}, {"shard_id": 1}, {"shape": w.shape_of([-1])}],
 )
-def test_lies_about_unknown_dtypes_are_refused(fields: dict[str, object]) -> None:
+def test_lies_about_unknown_dtypes_are_refused(fields: dict[str, Any]) -> None:
     """Where a tensor is said to be is checked also when it cannot be shared."""
     with pytest.raises(InvalidModelError, match="layer/w"):
         parse_index(w.index(("layer/w", w.entry((2, 3), **{"dtype": 77, **fields}))))
@@ -159,7 +163,7 @@ def test_names_that_cannot_be(names: Sequence[bytes], message: str) -> None:
         ({"version": bundle_pb2.Version(bad_consumers=[1])}, "reader of version"),
     ],
 )
-def test_headers_that_cannot_be_read(fields: dict[str, object], message: str) -> None:
+def test_headers_that_cannot_be_read(fields: dict[str, Any], message: str) -> None:
     """A header that asks for another machine or another reader is refused by name."""
     with pytest.raises(InvalidModelError, match=message):
         parse_index(w.index(("a", w.entry()), **fields))
@@ -256,7 +260,7 @@ def test_slice_data_nobody_lists() -> None:
     "lie",
     [{"dtype": 3}, {"shape": w.shape_of([1, 8])}, {"size": 4}, {"shard_id": 1}, {"offset": -1}],
 )
-def test_slices_that_contradict_their_tensor(lie: dict[str, object]) -> None:
+def test_slices_that_contradict_their_tensor(lie: dict[str, Any]) -> None:
     """Dtype, shape, size and place of a slice are checked like a tensor's."""
     (key, _), (name, full) = sliced("v", (2, 4), [((0, 2), None)])
     with pytest.raises(InvalidModelError, match="tensor v "):

@@ -212,7 +212,7 @@ def test_a_variant_is_refused_alone(tmp_path: Path) -> None:
     assert not b.refusal
 
 
-class Net(tf.Module):  # type: ignore[misc]
+class Net(tf.Module):
     """A little of what models have."""
 
     def __init__(self) -> None:
@@ -221,7 +221,7 @@ class Net(tf.Module):  # type: ignore[misc]
         self.h = tf.Variable(tf.zeros([3], tf.bfloat16))
         self.n = tf.Variable(7, dtype=tf.int64)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 4])])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec([None, 4])])
     def __call__(self, x: Any) -> Any:
         return x @ self.w
 

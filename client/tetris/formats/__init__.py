@@ -8,14 +8,13 @@ imported: the daemon uses this too.
 from tetris.formats.bundle import Bundle, Entry, Slice, decode_strings, parse_index
 from tetris.formats.directory import Directory, PlainDirectory
 from tetris.formats.dtypes import DType
-from tetris.formats.model import CheckpointFiles, fingerprint, locate, locate_prefix
+from tetris.formats.model import CheckpointFiles, locate, locate_prefix
 from tetris.formats.slices import slice_runs
 
 __all__ = [
     "locate",
     "locate_prefix",
     "CheckpointFiles",
-    "fingerprint",
     "Bundle",
     "Entry",
     "Slice",

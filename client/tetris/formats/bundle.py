@@ -33,6 +33,9 @@ from tetris.shm import crc32c
 MAX_STRING_BYTES = 16 << 20
 """String tensors travel inside the manifest, so they must stay small."""
 
+MAX_STRINGS = 1 << 20
+"""And few: each costs far more in memory than the one byte it may take in the file."""
+
 _VERSION = 1
 _MAX_ENTRIES = 1 << 20
 _MAX_ENTRY_BYTES = 1 << 20  # 10,000 slices and more
@@ -246,6 +249,8 @@ class _Parser:
             raise self.wrong(name, f"claims {count} strings in {nbytes} bytes")
         if nbytes > MAX_STRING_BYTES:
             return f"tensor {name} holds {nbytes} bytes of strings, too many for a manifest"
+        if count > MAX_STRINGS:
+            return f"tensor {name} holds {count} strings, too many for a manifest"
         return ""
 
     def sliced(self, name: str, shape: tuple[int, ...], proto: bundle_pb2.BundleEntry) -> Entry:

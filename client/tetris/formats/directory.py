@@ -57,28 +57,25 @@ class PlainDirectory:
             raise InvalidModelError(f"{path!r} is not a possible file name") from None
 
 
-def read_file(directory: Directory, name: str, limit: int) -> bytes:
-    """The whole of a regular file.
+def read_file(fd: int, name: str, limit: int) -> bytes:
+    """The whole of an open regular file.
 
     Raises:
-        NotFoundError: there is none.
-        NotAllowedError: it may not be read.
         InvalidModelError: it is something else than a file, larger than ``limit`` bytes, or changes
             while it is read.
     """
-    fd = directory.open(name)
-    try:
-        size = file_size(fd, name)
-        if size > limit:
-            raise InvalidModelError(
-                f"{name} has {size:,} bytes; the most Tetris reads is {limit:,}"
-            )
-        data = pread(fd, 0, size, name)
-        if os.fstat(fd).st_size != size:
-            raise InvalidModelError(f"{name} changes while it is read; wait for its writer")
-    finally:
-        os.close(fd)
+    size = file_size(fd, name)
+    if size > limit:
+        raise too_large(name, size, limit)
+    data = pread(fd, 0, size, name)
+    if os.fstat(fd).st_size != size:
+        raise InvalidModelError(f"{name} changes while it is read; wait for its writer")
     return data
+
+
+def too_large(name: str, size: int, limit: int) -> InvalidModelError:
+    """What to raise for a file beyond ``limit`` bytes."""
+    return InvalidModelError(f"{name} has {size:,} bytes; the most Tetris reads of it is {limit:,}")
 
 
 def file_size(fd: int, name: str) -> int:

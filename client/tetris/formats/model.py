@@ -21,19 +21,24 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable
 from functools import cached_property
 from posixpath import isabs, join, normpath, split
 
 from tetris.errors import InvalidModelError, NotFoundError, SystemCallError
 from tetris.formats.bundle import Bundle, Entry, decode_strings, parse_index
-from tetris.formats.directory import Directory, PlainDirectory, file_size, pread, read_file
+from tetris.formats.directory import (
+    Directory,
+    PlainDirectory,
+    file_size,
+    pread,
+    read_file,
+    too_large,
+)
 from tetris.shm import Sum
 
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 """What makes a directory a SavedModel: binary, text, or in chunks (beyond 2 GiB)."""
 
-_VARIABLES = "variables/variables"
 _DOMAIN = b"tetris model 1\0"
 _MAX_GRAPH_BYTES = 2 << 30  # protobuf's own limit
 _MAX_INDEX_BYTES = 64 << 20  # about a million tensors
@@ -60,6 +65,11 @@ class CheckpointFiles:
         self.name = name
         self.fingerprint = fingerprint
         self._index = index
+
+    @property
+    def has_index(self) -> bool:
+        """Whether there are variables at all."""
+        return self._index is not None
 
     @cached_property
     def bundle(self) -> Bundle:  # noqa: D102 (described with the attributes)
@@ -140,9 +150,9 @@ def locate(path: str, directory: Directory = _HERE) -> CheckpointFiles:
         InvalidModelError: what is there cannot be a model.
     """
     path = path.rstrip("/") or path[:1]
-    graphs = _graphs(path, directory)
-    if graphs:
-        return _saved_model(path, graphs, directory)
+    found = _saved_model(path, directory)
+    if found:
+        return found
     for prefix in dict.fromkeys((path, path.removesuffix(".index"))):
         found = _located(prefix, directory)
         if found:
@@ -172,60 +182,86 @@ def locate_prefix(prefix: str, directory: Directory = _HERE) -> CheckpointFiles:
         InvalidModelError: what is there cannot be a checkpoint.
     """
     found = _located(prefix, directory)
-    if not found:
+    if not found or not found.has_index:
         raise NotFoundError(f"there is no checkpoint {prefix}: no {prefix}.index")
     return found
-
-
-def fingerprint(parts: Iterable[tuple[str, bytes]]) -> bytes:
-    """The 32 bytes that name a model made of these (label, bytes) parts, see the module."""
-    total = Sum()
-    total.update(_DOMAIN)
-    for label, data in parts:
-        for piece in (label.encode(), data):
-            total.update(len(piece).to_bytes(8, "little"))
-            total.update(piece)
-    return total.result()[0]
 
 
 def _located(prefix: str, directory: Directory) -> CheckpointFiles | None:
     head, last = split(prefix)
     home, middle = split(head)
     if (middle, last) == ("variables", "variables"):
-        graphs = _graphs(home, directory)
-        if graphs:
-            return _saved_model(home, graphs, directory)
+        found = _saved_model(home, directory)
+        if found:
+            return found
     index = _read_if_there(directory, f"{prefix}.index", _MAX_INDEX_BYTES)
     if index is None:
         return None
+    total = _Fingerprint()
+    total.take("index", index)
     name = "/".join(_components(prefix, directory)[-2:])
-    return CheckpointFiles(directory, prefix, name, fingerprint([("index", index)]), index)
+    return CheckpointFiles(directory, prefix, name, total.result(), index)
 
 
-def _saved_model(
-    home: str, graphs: list[tuple[str, bytes]], directory: Directory
-) -> CheckpointFiles:
-    """A SavedModel; one without variables has no index and is a model with no tensors."""
+def _saved_model(home: str, directory: Directory) -> CheckpointFiles | None:
+    """The SavedModel in ``home``; without variables it has no index and no tensors."""
+    total = _Fingerprint()
+    if not [name for name in GRAPH_FILES if total.take_file(name, join(home, name), directory)]:
+        return None
     prefix = join(home, "variables", "variables")
     index = _read_if_there(directory, f"{prefix}.index", _MAX_INDEX_BYTES)
-    parts = graphs if index is None else [*graphs, ("index", index)]
+    if index is not None:
+        total.take("index", index)
     *_, parent, last = "", *_components(home, directory)
     name = f"{parent}/{last}" if parent and last.isdecimal() else last
-    return CheckpointFiles(directory, prefix, name, fingerprint(parts), index)
+    return CheckpointFiles(directory, prefix, name, total.result(), index)
 
 
-def _graphs(home: str, directory: Directory) -> list[tuple[str, bytes]]:
-    found = []
-    for name in GRAPH_FILES:
-        data = _read_if_there(directory, join(home, name), _MAX_GRAPH_BYTES)
-        if data is not None:
-            found.append((name, data))
-    return found
+class _Fingerprint:
+    """A fingerprint as it grows, see the module."""
+
+    def __init__(self) -> None:
+        self._sum = Sum()
+        self._sum.update(_DOMAIN)
+
+    def take(self, label: str, data: bytes) -> None:
+        self._start(label, len(data))
+        self._sum.update(data)
+
+    def take_file(self, label: str, name: str, directory: Directory) -> bool:
+        """Take a file in without holding it in memory; False when there is none."""
+        fd = _open_if_there(directory, name)
+        if fd is None:
+            return False
+        try:
+            size = file_size(fd, name)
+            if size > _MAX_GRAPH_BYTES:
+                raise too_large(name, size, _MAX_GRAPH_BYTES)
+            self._start(label, size)
+            self._skim(fd, size, name)
+        finally:
+            os.close(fd)
+        return True
+
+    def _skim(self, fd: int, size: int, name: str) -> None:
+        try:
+            self._sum.skim(fd, 0, size, name)
+        except InvalidModelError:
+            raise InvalidModelError(
+                f"{name} is cut while it is read; wait for its writer"
+            ) from None
+
+    def result(self) -> bytes:
+        return self._sum.result()[0]
+
+    def _start(self, label: str, size: int) -> None:
+        text = label.encode()
+        self._sum.update(len(text).to_bytes(8, "little") + text + size.to_bytes(8, "little"))
 
 
-def _read_if_there(directory: Directory, name: str, limit: int) -> bytes | None:
+def _open_if_there(directory: Directory, name: str) -> int | None:
     try:
-        return read_file(directory, name, limit)
+        return directory.open(name)
     except NotFoundError:
         return None
     except SystemCallError as error:
@@ -233,6 +269,16 @@ def _read_if_there(directory: Directory, name: str, limit: int) -> bytes | None:
         if error.errno == errno.ENOTDIR:
             return None
         raise
+
+
+def _read_if_there(directory: Directory, name: str, limit: int) -> bytes | None:
+    fd = _open_if_there(directory, name)
+    if fd is None:
+        return None
+    try:
+        return read_file(fd, name, limit)
+    finally:
+        os.close(fd)
 
 
 def _components(path: str, directory: Directory) -> list[str]:
@@ -247,7 +293,7 @@ def _latest(state: bytes, home: str, directory: Directory) -> str:
 
     The file is a protobuf message as text; savers write paths relative or absolute. Either way the
     checkpoint has to be below the directory: a model that is elsewhere is asked for by its own
-        path.
+    path.
     """
     match = re.search(
         rb'^\s*model_checkpoint_path\s*:\s*"((?:[^"\\\n]|\\.)*)"', state, re.MULTILINE
