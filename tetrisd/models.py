@@ -34,6 +34,7 @@ class Models:
         self._dirfd = root.models
         self._mutex = threading.Lock()
         self._models: dict[bytes, Manifest] = {}
+        self._wire: dict[bytes, pb.Manifest] = {}
         self._users: Counter[bytes] = Counter()
         self._twins: dict[tuple[int, int], dict[bytes, None]] = {}
 
@@ -45,7 +46,8 @@ class Models:
         """
         for name in sorted(os.listdir(self._dirfd)):
             try:
-                manifest = self._read(name)
+                wire = self._read(name)
+                manifest = manifest_from_wire(wire)
                 for digest, nbytes in manifest.segments.items():
                     if resident.get(digest) != nbytes:
                         raise InvalidModelError(f"segment {digest.hex()} is not resident")
@@ -53,13 +55,14 @@ class Models:
                 log.warning("manifest %s dropped: %s", name, failed)
                 os.unlink(name, dir_fd=self._dirfd)
             else:
-                self._add(manifest)
+                self._add(manifest, wire)
 
     def commit(self, manifest: Manifest) -> None:
         """Publish: from here on the manifest is found, also after a restart."""
-        body = manifest_to_wire(manifest).SerializeToString()
+        wire = manifest_to_wire(manifest)
+        body = wire.SerializeToString()
         write_file(self._dirfd, manifest.fingerprint.hex(), shm.digest(body) + body, 0o600)
-        self._add(manifest)
+        self._add(manifest, wire)
 
     def find(self, fingerprint: bytes) -> Manifest | None:
         """The manifest of that fingerprint, if it is published."""
@@ -76,6 +79,11 @@ class Models:
         if manifest is None:
             raise NotFoundError(f"no model with fingerprint {fingerprint.hex()[:12]} is published")
         return manifest
+
+    def wire(self, manifest: Manifest) -> pb.Manifest:
+        """The same in protobuf: converting it anew would be most of what an attach costs."""
+        with self._mutex:
+            return self._wire.get(manifest.fingerprint) or manifest_to_wire(manifest)
 
     def lookup(self, text: str) -> Manifest:
         """The one manifest of that name, or whose fingerprint starts with those hex digits.
@@ -109,15 +117,16 @@ class Models:
         with self._mutex:
             return list(self._twins.get((nbytes, crc32c), ()))
 
-    def _add(self, manifest: Manifest) -> None:
+    def _add(self, manifest: Manifest, wire: pb.Manifest) -> None:
         with self._mutex:
+            self._wire[manifest.fingerprint] = wire
             self._models[manifest.fingerprint] = manifest
             self._users.update(manifest.segments.keys())
             for tensor in manifest.tensors:
                 if tensor.nbytes:
                     self._twins.setdefault((tensor.nbytes, tensor.crc32c), {})[tensor.digest] = None
 
-    def _read(self, name: str) -> Manifest:
+    def _read(self, name: str) -> pb.Manifest:
         if not _NAME.fullmatch(name):
             raise InvalidModelError("the name is not a fingerprint")
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._dirfd)
@@ -126,9 +135,9 @@ class Models:
         if shm.digest(body) != stored:
             raise InvalidModelError("it is damaged")
         try:
-            manifest = manifest_from_wire(pb.Manifest.FromString(body))
+            wire = pb.Manifest.FromString(body)
         except DecodeError:
             raise InvalidModelError("it is not a manifest") from None
-        if manifest.fingerprint.hex() != name:
+        if wire.fingerprint.hex() != name:
             raise InvalidModelError("it belongs to another fingerprint")
-        return manifest
+        return wire

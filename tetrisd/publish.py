@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
-
 from tetris.errors import ConflictError, CorruptDataError, NoSpaceError
 from tetris.manifest import Claim, Manifest, Tensor
 from tetris.shm import Mapping
@@ -130,11 +128,11 @@ class _Publication:
         tensor = Tensor(claim.name, claim.dtype, claim.shape, strings=claim.strings)
         if claim.same_as is not None:
             twin = self._tensors[claim.same_as]
-            tensor = replace(tensor, nbytes=twin.nbytes, digest=twin.digest, crc32c=twin.crc32c)
+            tensor = tensor._replace(nbytes=twin.nbytes, digest=twin.digest, crc32c=twin.crc32c)
         elif claim.nbytes:
             digest, crc = self._reuse(index, claim) or self._store(index, claim)
             self._twins[claim.nbytes, crc] = digest
-            tensor = replace(tensor, nbytes=claim.nbytes, digest=digest, crc32c=crc)
+            tensor = tensor._replace(nbytes=claim.nbytes, digest=digest, crc32c=crc)
         self._tensors.append(tensor)
 
     def commit(self, now_ns: int) -> Manifest:

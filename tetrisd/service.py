@@ -14,7 +14,6 @@ from tetris.manifest import Claim
 from tetris.status import code_of
 from tetris.v1 import tetris_pb2 as pb
 from tetris.v1.tetris_pb2_grpc import TetrisServicer
-from tetris.wire import manifest_to_wire
 from tetrisd.leases import Lease
 from tetrisd.library import Library
 from tetrisd.sources import StreamSource
@@ -89,7 +88,7 @@ class Servicer(TetrisServicer):
             request.fingerprint, who.pid, who.command[:200], who.host[:200]
         )
         return pb.AttachResponse(
-            lease=lease.id, view=self._store.view(), manifest=manifest_to_wire(manifest)
+            lease=lease.id, view=self._store.view(), manifest=self._store.wire(manifest)
         )
 
     @_answers
@@ -144,7 +143,7 @@ class Servicer(TetrisServicer):
         self, request: pb.GetModelRequest, context: grpc.ServicerContext
     ) -> pb.GetModelResponse:
         """One manifest."""
-        return pb.GetModelResponse(manifest=manifest_to_wire(self._store.model(request.model)))
+        return pb.GetModelResponse(manifest=self._store.wire(self._store.model(request.model)))
 
     @_answers
     def GetStats(  # noqa: N802
@@ -168,7 +167,7 @@ class Servicer(TetrisServicer):
         manifest, published = self._store.publish(
             source, wanted=context.is_active, on_lost=context.cancel
         )
-        return pb.PublishResponse(manifest=manifest_to_wire(manifest), published=published)
+        return pb.PublishResponse(manifest=self._store.wire(manifest), published=published)
 
 
 def _claim(message: pb.TensorClaim) -> Claim:

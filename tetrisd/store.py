@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tetris.errors import InvalidModelError
 from tetris.manifest import Manifest
 from tetris.shm import DIGEST_SIZE
+from tetris.v1 import tetris_pb2 as pb
 from tetrisd.leases import Lease, Leases
 from tetrisd.models import Models
 from tetrisd.publish import Publisher
@@ -122,6 +123,10 @@ class Store:
     def model(self, text: str) -> Manifest:
         """See :meth:`tetrisd.models.Models.lookup`."""
         return self._models.lookup(text)
+
+    def wire(self, manifest: Manifest) -> pb.Manifest:
+        """See :meth:`tetrisd.models.Models.wire`."""
+        return self._models.wire(manifest)
 
     def models(self) -> list[tuple[Manifest, int]]:
         """Every published model, with the number of its leases."""
