@@ -5,6 +5,8 @@
 #ifndef TETRIS_BLAKE3_H
 #define TETRIS_BLAKE3_H
 
+#include "crc32c.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,16 +59,20 @@ static const uint8_t blake3_schedule[7][16] = {
     {11, 15, 5, 0, 1, 9, 8, 6, 14, 10, 2, 12, 3, 4, 7, 13},
 };
 
-/* Hashes inputs [0, count) that lie back to back at `in` into count chaining values at `out`, count
- * being at least 1 and at most what the kernel has lanes. `out` may be `in`. Chunk i is number
- * counter + i of the stream. Hashing leaves the memory idle, so what lies `ahead` bytes from each chunk
- * is fetched into the cache meanwhile. Parents ignore counter and ahead. */
+/* Hashes inputs [0, count) that lie back to back at `in` into count chaining values at `out`,
+ * count being at least 1 and at most what the kernel has lanes. `out` may be `in`. Chunk i is
+ * number counter + i of the stream. Hashing leaves the memory idle, so what lies `ahead` bytes
+ * from each chunk is fetched into the cache meanwhile; it leaves the integer units idle too, so
+ * with `crcs` given the CRC32C of each chunk is made beside it, as crc32c.join takes it. Parents
+ * ignore all three. */
 typedef void blake3_run(enum blake3_kind kind, const uint8_t *in, size_t count, uint64_t counter,
-                        ptrdiff_t ahead, uint8_t *out);
+                        ptrdiff_t ahead, uint32_t *crcs, uint8_t *out);
 
 struct blake3_kernel {
+    const char *name;
     size_t lanes;
     blake3_run *run;
+    const struct crc32c *crc32c; /* what fits to `crcs` */
 };
 
 extern const struct blake3_kernel blake3_portable;
@@ -75,8 +81,8 @@ extern const struct blake3_kernel blake3_sse41, blake3_avx2, blake3_avx512;
 #endif
 
 /* One input alone: a chunk of n <= BLAKE3_CHUNK bytes or a parent. `extra` is BLAKE3_ROOT or 0. */
-void blake3_one(enum blake3_kind kind, const uint8_t *in, size_t n, uint64_t counter, uint32_t extra,
-                uint8_t out[BLAKE3_CV]);
+void blake3_one(enum blake3_kind kind, const uint8_t *in, size_t n, uint64_t counter,
+                uint32_t extra, uint8_t out[BLAKE3_CV]);
 
 /* A running hash. The arrays come last and start undefined: a new one costs nothing. */
 struct blake3 {
@@ -90,10 +96,10 @@ struct blake3 {
 };
 
 void blake3_init(struct blake3 *hash);
-/* `ahead`: how far from `data` lies what the caller reads next, kernel->lanes * BLAKE3_CHUNK when that is
- * just the rest of it. */
+/* `ahead`: how far from `data` lies what is read next, kernel->lanes * BLAKE3_CHUNK when that is
+ * just the rest of it. `crc`: a CRC32C to continue over the same bytes, or NULL. */
 void blake3_update(struct blake3 *hash, const struct blake3_kernel *kernel, const uint8_t *data,
-                   size_t n, ptrdiff_t ahead);
+                   size_t n, ptrdiff_t ahead, uint32_t *crc);
 void blake3_result(const struct blake3 *hash, const struct blake3_kernel *kernel,
                    uint8_t out[BLAKE3_CV]);
 

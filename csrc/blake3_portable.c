@@ -37,7 +37,8 @@ static inline void one_round(uint32_t v[16], const uint32_t m[16], const uint8_t
 }
 
 /* Takes a block of n bytes, zeros after them, into chaining value h. */
-static void compress(uint32_t h[8], const uint8_t *block, size_t n, uint64_t counter, uint32_t flags)
+static void compress(uint32_t h[8], const uint8_t *block, size_t n, uint64_t counter,
+                     uint32_t flags)
 {
     uint32_t m[16] = {0};
     uint32_t v[16] = {
@@ -54,8 +55,8 @@ static void compress(uint32_t h[8], const uint8_t *block, size_t n, uint64_t cou
         h[i] = v[i] ^ v[i + 8];
 }
 
-void blake3_one(enum blake3_kind kind, const uint8_t *in, size_t n, uint64_t counter, uint32_t extra,
-                uint8_t out[BLAKE3_CV])
+void blake3_one(enum blake3_kind kind, const uint8_t *in, size_t n, uint64_t counter,
+                uint32_t extra, uint8_t out[BLAKE3_CV])
 {
     const struct blake3_shape shape = blake3_shape(kind);
     uint32_t h[8], flags = shape.each | shape.first;
@@ -70,7 +71,7 @@ void blake3_one(enum blake3_kind kind, const uint8_t *in, size_t n, uint64_t cou
 }
 
 static void run_portable(enum blake3_kind kind, const uint8_t *in, size_t count, uint64_t counter,
-                         ptrdiff_t ahead, uint8_t *out)
+                         ptrdiff_t ahead, uint32_t *crcs, uint8_t *out)
 {
     const size_t bytes = blake3_shape(kind).bytes;
 
@@ -79,7 +80,9 @@ static void run_portable(enum blake3_kind kind, const uint8_t *in, size_t count,
         uint64_t number = kind == BLAKE3_CHUNKS ? counter + i : 0;
 
         blake3_one(kind, in + i * bytes, bytes, number, 0, out + i * BLAKE3_CV);
+        if (crcs)
+            crcs[i] = ~crc32c_portable.update(~0u, in + i * bytes, bytes);
     }
 }
 
-const struct blake3_kernel blake3_portable = {1, run_portable};
+const struct blake3_kernel blake3_portable = {"portable", 1, run_portable, &crc32c_portable};

@@ -1,9 +1,10 @@
 /* The N-lane BLAKE3 kernel: lane i hashes input i, and one vector holds one word of every lane.
  *
  * A template: the includer defines the names below and gets one function of type blake3_run. The
- * state is sixteen vectors, all the registers that SSE and AVX2 have, and code that needs one more spends
- * a third of its time on spills. So message words and shuffle masks stay in memory, where an
- * instruction reads them for free, and so does the one state word that can best wait for it.
+ * state is sixteen vectors, all the registers that SSE and AVX2 have, and code that needs one
+ * more spends a third of its time on spills. So message words and shuffle masks stay in memory,
+ * where an instruction reads them for free, and so does the one state word that can best wait for
+ * it.
  *
  *   WIDE_NAME    name of the function
  *   WIDE_TARGET  its target attribute
@@ -18,6 +19,21 @@
 #define WIDE_CAT(a, b) WIDE_CAT_(a, b)
 #define WIDE_FN(f) WIDE_CAT(WIDE_NAME, f)
 #define WIDE_INLINE static inline __attribute__((always_inline)) WIDE_TARGET
+
+/* Continues the CRC of a lane over a block. */
+WIDE_INLINE uint32_t WIDE_FN(crc)(uint32_t crc, const uint8_t *block)
+{
+    uint64_t c = crc;
+
+#pragma GCC unroll 8
+    for (int i = 0; i < BLAKE3_BLOCK; i += 8) {
+        uint64_t word;
+
+        memcpy(&word, block + i, sizeof word);
+        c = _mm_crc32_u64(c, word);
+    }
+    return (uint32_t)c;
+}
 
 /* Transposes 4x4 words within every 16 bytes. */
 WIDE_INLINE void WIDE_FN(transpose)(wide_vec r[4])
@@ -80,9 +96,12 @@ WIDE_INLINE void WIDE_FN(half_round)(wide_vec v[16], const wide_vec m[16], const
 #undef PARK
 }
 
-/* One block of every lane; counter is the low words, then the high ones. */
+/* One block of every lane; counter is the low words, then the high ones. The CRCs, if any, of the
+ * blocks at p[i] + at are strewn between the half-rounds: they use other units of the CPU and cost
+ * a third of what a pass of their own would. */
 WIDE_INLINE void WIDE_FN(compress)(wide_vec h[8], const wide_vec m[16], const wide_vec counter[2],
-                                   uint32_t flags)
+                                   uint32_t flags, uint32_t *crcs,
+                                   const uint8_t *const p[WIDE_LANES], size_t at)
 {
     const wide_vec zero = {0};
     wide_vec v[16] = {
@@ -91,10 +110,13 @@ WIDE_INLINE void WIDE_FN(compress)(wide_vec h[8], const wide_vec m[16], const wi
         counter[0], counter[1], zero + (uint32_t)BLAKE3_BLOCK, zero + flags,
     };
 
-#pragma GCC unroll 7
-    for (int r = 0; r < 7; r++) {
-        WIDE_FN(half_round)(v, m, blake3_schedule[r], 0);
-        WIDE_FN(half_round)(v, m, blake3_schedule[r] + 8, 1);
+#pragma GCC unroll 14
+    for (int r = 0; r < 14; r++) {
+        WIDE_FN(half_round)(v, m, blake3_schedule[r / 2] + r % 2 * 8, r % 2);
+#pragma GCC unroll 16
+        for (int i = 0; i < WIDE_LANES; i++)
+            if (crcs && i * 14 / WIDE_LANES == r)
+                crcs[i] = WIDE_FN(crc)(crcs[i], p[i] + at);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++)
@@ -113,8 +135,8 @@ WIDE_INLINE void WIDE_FN(store)(wide_vec h[8], uint8_t cvs[WIDE_LANES][BLAKE3_CV
     }
 }
 
-WIDE_TARGET static void WIDE_NAME(enum blake3_kind kind, const uint8_t *in, size_t count,
-                                  uint64_t counter, ptrdiff_t ahead, uint8_t *out)
+WIDE_INLINE void WIDE_FN(inputs)(enum blake3_kind kind, const uint8_t *in, size_t count,
+                                 uint64_t counter, ptrdiff_t ahead, uint32_t *crcs, uint8_t *out)
 {
     const struct blake3_shape shape = blake3_shape(kind);
     const uint8_t *p[WIDE_LANES];
@@ -137,11 +159,31 @@ WIDE_TARGET static void WIDE_NAME(enum blake3_kind kind, const uint8_t *in, size
         if (at + BLAKE3_BLOCK == shape.bytes)
             flags |= shape.last;
         WIDE_FN(load)(p, at, m);
-        WIDE_FN(compress)(h, m, number, flags);
+        WIDE_FN(compress)(h, m, number, flags, crcs, p, at);
         flags = shape.each;
     }
     WIDE_FN(store)(h, cvs);
     memcpy(out, cvs, count * BLAKE3_CV);
+}
+
+/* Two functions and not two calls in one: the compiler would hold what they share in registers. */
+WIDE_TARGET static __attribute__((noinline)) void WIDE_FN(summed)(
+    enum blake3_kind kind, const uint8_t *in, size_t count, uint64_t counter, ptrdiff_t ahead,
+    uint32_t *crcs, uint8_t *out)
+{
+    uint32_t all[WIDE_LANES] = {0};
+
+    WIDE_FN(inputs)(kind, in, count, counter, ahead, all, out);
+    memcpy(crcs, all, count * sizeof *crcs);
+}
+
+WIDE_TARGET static void WIDE_NAME(enum blake3_kind kind, const uint8_t *in, size_t count,
+                                  uint64_t counter, ptrdiff_t ahead, uint32_t *crcs, uint8_t *out)
+{
+    if (crcs)
+        WIDE_FN(summed)(kind, in, count, counter, ahead, crcs, out);
+    else
+        WIDE_FN(inputs)(kind, in, count, counter, ahead, NULL, out);
 }
 
 #undef WIDE_CAT_

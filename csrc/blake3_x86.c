@@ -20,7 +20,7 @@ typedef uint32_t vec16 __attribute__((vector_size(64)));
 #define LOAD16(at) _mm_loadu_si128((const __m128i *)(at))
 #define STORE16(at, x) _mm_storeu_si128((__m128i *)(at), x)
 
-/* Inline assembly and not the intrinsic: it keeps the mask out of a register (see blake3_wide.h). */
+/* Assembly and not the intrinsic: it keeps the mask out of a register, see blake3_wide.h. */
 #define SHUFFLE(target_name, vec, op)                                                   \
     static inline __attribute__((always_inline, target(target_name))) vec               \
     shuffle_##vec(vec v, const uint8_t mask[32])                                        \
@@ -28,15 +28,16 @@ typedef uint32_t vec16 __attribute__((vector_size(64)));
         __asm__(op : "+x"(v) : "m"(*(const vec *)(const void *)mask));                  \
         return v;                                                                       \
     }
-SHUFFLE("sse4.1", vec4, "pshufb %1, %0")
-SHUFFLE("avx2", vec8, "vpshufb %1, %0, %0")
+SHUFFLE(CRC32C_TARGET, vec4, "pshufb %1, %0")
+SHUFFLE("avx2," CRC32C_TARGET, vec8, "vpshufb %1, %0, %0")
 #undef SHUFFLE
 
 #define ROTATE(vec, v, n) \
     ((n) == 16 ? shuffle_##vec(v, by16) : (n) == 8 ? shuffle_##vec(v, by8) : SHIFTS(v, n))
 
+/* With SSE4.2 for the CRC: no CPU that anybody serves from has the one and not the other. */
 #define WIDE_NAME run_sse41
-#define WIDE_TARGET __attribute__((target("sse4.1")))
+#define WIDE_TARGET __attribute__((target(CRC32C_TARGET)))
 #define WIDE_LANES 4
 #define wide_vec vec4
 #define WIDE_ROTATE(v, n) ROTATE(vec4, v, n)
@@ -49,7 +50,7 @@ SHUFFLE("avx2", vec8, "vpshufb %1, %0, %0")
 #include "blake3_wide.h"
 
 #define WIDE_NAME run_avx2
-#define WIDE_TARGET __attribute__((target("avx2")))
+#define WIDE_TARGET __attribute__((target("avx2," CRC32C_TARGET)))
 #define WIDE_LANES 8
 #define wide_vec vec8
 #define WIDE_ROTATE(v, n) ROTATE(vec8, v, n)
@@ -68,7 +69,7 @@ SHUFFLE("avx2", vec8, "vpshufb %1, %0, %0")
 /* AVX-512 has thirty-two registers and a rotate, which the compiler finds in the shifts. */
 #define QUARTER(x, i) _mm512_extracti32x4_epi32((__m512i)(x), i)
 #define WIDE_NAME run_avx512
-#define WIDE_TARGET __attribute__((target("avx512f")))
+#define WIDE_TARGET __attribute__((target("avx512f," CRC32C_TARGET)))
 #define WIDE_LANES 16
 #define wide_vec vec16
 #define WIDE_ROTATE(v, n) SHIFTS(v, n)
@@ -85,9 +86,9 @@ SHUFFLE("avx2", vec8, "vpshufb %1, %0, %0")
 #define WIDE_HI64(a, b) ((vec16)_mm512_unpackhi_epi64((__m512i)(a), (__m512i)(b)))
 #include "blake3_wide.h"
 
-const struct blake3_kernel blake3_sse41 = {4, run_sse41};
-const struct blake3_kernel blake3_avx2 = {8, run_avx2};
-const struct blake3_kernel blake3_avx512 = {16, run_avx512};
+const struct blake3_kernel blake3_sse41 = {"sse4.1", 4, run_sse41, &crc32c_sse42};
+const struct blake3_kernel blake3_avx2 = {"avx2", 8, run_avx2, &crc32c_sse42};
+const struct blake3_kernel blake3_avx512 = {"avx512", 16, run_avx512, &crc32c_sse42};
 #else
 /* An empty translation unit is not C. */
 typedef int tetris_no_x86;

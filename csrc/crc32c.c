@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define POLYNOMIAL 0x82f63b78u /* reflected */
+#define OVER_PART 0xe4172b16u  /* x^(8 * CRC32C_PART) modulo it, reflected */
 
 /* table[k][b]: what byte b does to the register when k more bytes follow it. */
 static uint32_t table[8][256];
@@ -24,7 +25,7 @@ static void fill_table(void)
             table[k][b] = table[k - 1][b] >> 8 ^ table[0][table[k - 1][b] & 255];
 }
 
-uint32_t crc32c_portable(uint32_t crc, const uint8_t *data, size_t n)
+static uint32_t update(uint32_t crc, const uint8_t *data, size_t n)
 {
     pthread_once(&table_once, fill_table);
     crc = ~crc;
@@ -42,3 +43,26 @@ uint32_t crc32c_portable(uint32_t crc, const uint8_t *data, size_t n)
         crc = crc >> 8 ^ table[0][(crc ^ *data) & 255];
     return ~crc;
 }
+
+/* The product of two reflected polynomials. */
+static uint32_t multiply(uint32_t a, uint32_t b)
+{
+    uint32_t product = 0;
+
+    for (uint32_t bit = 1u << 31; bit; bit >>= 1) {
+        if (a & bit)
+            product ^= b;
+        b = b >> 1 ^ (b & 1 ? POLYNOMIAL : 0);
+    }
+    return product;
+}
+
+static uint32_t join(uint32_t crc, const uint32_t *parts, size_t count)
+{
+    crc = ~crc;
+    for (size_t i = 0; i < count; i++)
+        crc = multiply(crc, OVER_PART) ^ parts[i];
+    return ~crc;
+}
+
+const struct crc32c crc32c_portable = {update, join};

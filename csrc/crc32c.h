@@ -5,11 +5,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef uint32_t crc32c_run(uint32_t crc, const uint8_t *data, size_t n);
+/* What functions with the CRC32 instruction are compiled for. Clang wants it named, old GCCs do
+ * not know its name. */
+#ifdef __clang__
+#define CRC32C_TARGET "sse4.2,crc32"
+#else
+#define CRC32C_TARGET "sse4.2"
+#endif
 
-crc32c_run crc32c_portable;
+enum { CRC32C_PART = 1024 };
+
+struct crc32c {
+    /* Continues crc over n bytes. */
+    uint32_t (*update)(uint32_t crc, const uint8_t *data, size_t n);
+    /* Continues crc over count parts of CRC32C_PART bytes, given what each makes of an empty
+     * register: no inversions, as the kernels of BLAKE3 compute it beside the hash of a chunk. */
+    uint32_t (*join)(uint32_t crc, const uint32_t *parts, size_t count);
+};
+
+extern const struct crc32c crc32c_portable;
 #ifdef __x86_64__
-crc32c_run crc32c_sse42; /* needs PCLMULQDQ too */
+extern const struct crc32c crc32c_sse42; /* needs PCLMULQDQ too */
 #endif
 
 #endif

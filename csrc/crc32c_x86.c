@@ -6,15 +6,16 @@
 #include <immintrin.h>
 #include <string.h>
 
-#define TARGET __attribute__((target("sse4.2,pclmul")))
+#define TARGET __attribute__((target(CRC32C_TARGET ",pclmul")))
 
 /* Bytes of one stream: three of them are a page less one word-sized step. */
 #define STREAM 1360
-/* Moving a register over s bytes multiplies it by x^(8s) modulo the polynomial. The product of two
- * reflected 32-bit values lies one bit low in 64, and the crc32 instruction multiplies by x^32 as it
- * reduces, so the constants are x^(8s - 33), reflected. */
+/* Moving a register over s bytes multiplies it by x^(8s) modulo the polynomial. The product of
+ * two reflected 32-bit values lies one bit low in 64, and the crc32 instruction multiplies by
+ * x^32 as it reduces, so the constants are x^(8s - 33), reflected. */
 #define OVER_ONE 0x3f70cc6f /* s = STREAM */
 #define OVER_TWO 0x5aa1f3cf /* s = 2 * STREAM */
+#define OVER_PART 0x170076fa /* s = CRC32C_PART */
 
 static inline uint64_t word_at(const uint8_t *p)
 {
@@ -44,7 +45,7 @@ TARGET static uint64_t three_streams(uint64_t crc, const uint8_t *p)
     return shift(a, OVER_TWO) ^ shift(b, OVER_ONE) ^ c;
 }
 
-TARGET uint32_t crc32c_sse42(uint32_t crc, const uint8_t *data, size_t n)
+TARGET static uint32_t update(uint32_t crc, const uint8_t *data, size_t n)
 {
     uint64_t c = ~crc;
 
@@ -56,6 +57,17 @@ TARGET uint32_t crc32c_sse42(uint32_t crc, const uint8_t *data, size_t n)
         c = _mm_crc32_u8((uint32_t)c, *data);
     return ~(uint32_t)c;
 }
+
+TARGET static uint32_t join(uint32_t crc, const uint32_t *parts, size_t count)
+{
+    uint64_t c = ~crc;
+
+    for (size_t i = 0; i < count; i++)
+        c = shift(c, OVER_PART) ^ parts[i];
+    return ~(uint32_t)c;
+}
+
+const struct crc32c crc32c_sse42 = {update, join};
 #else
 /* An empty translation unit is not C. */
 typedef int tetris_no_crc32c_x86;

@@ -3,15 +3,8 @@
 #define TETRIS_DIGEST_PATH_H
 
 #include "blake3.h"
-#include "crc32c.h"
 
-struct digest_path {
-    const char *name;
-    const struct blake3_kernel *blake3;
-    crc32c_run *crc32c;
-};
-
-/* The path in use: the fastest one unless tetris_digest_select said otherwise. */
-const struct digest_path *digest_path(void);
+/* The kernel in use: the fastest that runs here unless tetris_digest_select said otherwise. */
+const struct blake3_kernel *digest_path(void);
 
 #endif

@@ -24,7 +24,8 @@ int tetris_segment_reserve(int dirfd, const char *hidden, size_t n, void **addr)
 
     if (fd < 0)
         return -errno;
-    /* fallocate and not ftruncate: a full tmpfs is an error here and not a SIGBUS at the first write. */
+    /* fallocate and not ftruncate: a full tmpfs is an error here and not a SIGBUS at the first
+     * write. */
     do {
         error = fallocate(fd, 0, 0, (off_t)n) ? -errno : 0;
     } while (error == -EINTR);
@@ -153,6 +154,7 @@ int tetris_open_beneath(int dirfd, const char *path, int flags, int *fd)
         .flags = (unsigned)flags | O_CLOEXEC | O_NONBLOCK,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
     };
+    struct stat st;
     long result;
 
     do {
@@ -160,6 +162,10 @@ int tetris_open_beneath(int dirfd, const char *path, int flags, int *fd)
     } while (result < 0 && (errno == EINTR || errno == EAGAIN));
     if (result < 0)
         return -errno;
+    if (fstat((int)result, &st))
+        return close_after((int)result, -errno);
+    if (!S_ISREG(st.st_mode) && !(flags & O_DIRECTORY))
+        return close_after((int)result, -EINVAL);
     *fd = (int)result;
     return 0;
 }

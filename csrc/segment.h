@@ -35,8 +35,8 @@ int tetris_segment_probe(int dirfd, const char *name, int *referenced);
  * close *fd. No new reference can be taken meanwhile, and none succeeds afterwards. */
 int tetris_segment_claim(int dirfd, const char *name, int *fd);
 
-/* Opens the regular file `path` for reading below dirfd, without following a link out of it.
- * -EXDEV: it leads outside; -EINVAL: not a regular file. */
+/* Opens the regular file `path` (the directory, with O_DIRECTORY) below dirfd, without following
+ * a link out of it. -EXDEV: it leads outside; -EINVAL: not a regular file. */
 int tetris_open_beneath(int dirfd, const char *path, int flags, int *fd);
 
 #endif

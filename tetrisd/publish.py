@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+
 from tetris.errors import ConflictError, CorruptDataError, NoSpaceError
 from tetris.manifest import Claim, Manifest, Tensor
 from tetris.shm import Mapping
@@ -152,17 +153,17 @@ class _Publication:
             self._segments.remove(digest, unless=self._models.users)
 
     def _reuse(self, index: int, claim: Claim) -> tuple[bytes, int] | None:
-        """A likely duplicate is hashed from the source first, and not written when it is one."""
+        """A likely duplicate is compared with the segment first, and not written when it is one."""
         if claim.crc32c is None:
             return None
         key = claim.nbytes, claim.crc32c
-        if key not in self._twins and not self._models.twins(*key):
-            return None
-        sums = self._source.peek(index, self._progress)
-        if sums is None:
-            return None
-        _check_crc(claim, sums[1])
-        return sums if self._hold(sums[0], claim.nbytes) else None
+        likely = [self._twins[key]] if key in self._twins else self._models.twins(*key)
+        for digest in likely:
+            mapping = self._held.get(digest) or self._segments.hold(digest, claim.nbytes)
+            if mapping is not None and self._source.same(index, mapping, self._progress):
+                self._held[digest] = mapping
+                return digest, claim.crc32c
+        return None
 
     def _store(self, index: int, claim: Claim) -> tuple[bytes, int]:
         draft = self._segments.draft(claim.nbytes)

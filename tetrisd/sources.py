@@ -8,7 +8,7 @@ from typing import Protocol
 from tetris.errors import InvalidModelError
 from tetris.formats.shards import Shards
 from tetris.manifest import Claim
-from tetris.shm import Mapping, Sum
+from tetris.shm import Mapping, Sum, same_bytes
 
 # What is read and hashed between two signs of progress.
 _STEP = 64 << 20
@@ -27,8 +27,8 @@ class Source(Protocol):
     name: str
     claims: Sequence[Claim]
 
-    def peek(self, index: int, progress: Callable[[], None]) -> tuple[bytes, int] | None:
-        """Digest and CRC32C of a tensor without storing it; None when it can be read only once."""
+    def same(self, index: int, memory: Mapping, progress: Callable[[], None]) -> bool:
+        """Whether a tensor has the bytes of ``memory``; False when it can be read only once."""
 
     def fill(self, index: int, memory: Mapping, total: Sum, progress: Callable[[], None]) -> None:
         """Bring the bytes of a tensor into ``memory`` and through ``total``, in order."""
@@ -49,8 +49,9 @@ class StreamSource:
         self._chunks = chunks
         self._rest = memoryview(b"")
 
-    def peek(self, index: int, progress: Callable[[], None]) -> None:
+    def same(self, index: int, memory: Mapping, progress: Callable[[], None]) -> bool:
         """A stream passes once."""
+        return False
 
     def fill(self, index: int, memory: Mapping, total: Sum, progress: Callable[[], None]) -> None:
         """Copy the next ``memory.nbytes`` bytes of the stream.
@@ -96,17 +97,18 @@ class FileSource:
         self.claims = [shards.claim(entry) for entry in shards.entries]
         self._shards = shards
 
-    def peek(self, index: int, progress: Callable[[], None]) -> tuple[bytes, int] | None:
-        """Hash a tensor where it lies; one in slices lies nowhere as a whole."""
+    def same(self, index: int, memory: Mapping, progress: Callable[[], None]) -> bool:
+        """Compare a tensor where it lies; one in slices lies nowhere as a whole."""
         entry = self._shards.entries[index]
         if entry.slices:
-            return None
-        total = Sum()
+            return False
         for start, nbytes in _steps(entry.nbytes):
             fd = self._shards.fd(entry.shard)
-            total.skim(fd, entry.offset + start, nbytes, f"tensor {entry.name!r}")
+            where = entry.offset + start
+            if not same_bytes(memory, start, fd, where, nbytes, f"tensor {entry.name!r}"):
+                return False
             progress()
-        return total.result()
+        return True
 
     def fill(self, index: int, memory: Mapping, total: Sum, progress: Callable[[], None]) -> None:
         """Read a tensor into ``memory``.

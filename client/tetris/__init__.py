@@ -13,15 +13,16 @@ environment variable ``TETRIS_SOCKET``, or ``/run/tetris/default/tetrisd.sock``.
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import TYPE_CHECKING
 
 from tetris import errors
 from tetris.manifest import Manifest, Tensor
-from tetris.shm import digest
 
 if TYPE_CHECKING:
     from tetris.model import Model
+    from tetris.shm import digest
 
 __version__ = "0.1.0"
 __all__ = ["digest", "publish", "attach", "Manifest", "Model", "Tensor", "errors"]
@@ -66,10 +67,11 @@ def attach(path: str | os.PathLike[str], *, socket: str | os.PathLike[str] | Non
     return Model(client.attach_or_publish(locate(os.fspath(path))), client.release)
 
 
-def __getattr__(name: str) -> object:
-    # numpy is imported with the first use of a model: the daemon imports this package without it.
-    if name == "Model":
-        from tetris.model import Model
+# What the daemon, and a program that shares nothing, need not import.
+_LATE = {"Model": "tetris.model", "digest": "tetris.shm"}
 
-        return Model
+
+def __getattr__(name: str) -> object:
+    if name in _LATE:
+        return getattr(importlib.import_module(_LATE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

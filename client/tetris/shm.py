@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tetris._native import ffi, lib
+from tetris._native import ffi as ffi
+from tetris._native import lib as lib
 from tetris.errors import (
     ConflictError,
     InvalidModelError,
@@ -146,10 +147,28 @@ def open_beneath(dirfd: int, path: str, flags: int) -> int:
     Raises:
         NotFoundError: there is none.
         NotAllowedError: it leads outside, or may not be read.
+        InvalidModelError: it is not a regular file.
     """
     out = ffi.new("int *")
-    check(lib.tetris_open_beneath(dirfd, path.encode(), flags, out), "open", path)
+    result = lib.tetris_open_beneath(dirfd, path.encode(), flags, out)
+    if result == -errno.EINVAL:
+        raise InvalidModelError(f"{path} is not a regular file")
+    check(result, "open", path)
     return int(out[0])
+
+
+def same_bytes(
+    mapping: Mapping, offset: int, fd: int, position: int, nbytes: int, name: str
+) -> bool:
+    """Whether ``nbytes`` of ``fd`` at ``position`` are those of ``mapping`` at ``offset``.
+
+    Raises:
+        InvalidModelError: the file ends before, or they do not fit.
+    """
+    out = ffi.new("int *")
+    target = _target(mapping, offset, nbytes)
+    check(lib.tetris_file_compare(target, fd, position, nbytes, out), "read", name)
+    return bool(out[0])
 
 
 def digest(buffer: Any) -> bytes:

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -180,6 +181,7 @@ static void test_copy_of_moving_source(void)
     pid_t writer = fork();
 
     if (writer == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (uint8_t value = 0;; value++)
             memset(source, value, LARGE);
     }

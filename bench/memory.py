@@ -1,0 +1,62 @@
+"""What processes cost, counted honestly: private pages, fair shares, and a tmpfs counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+MIB = 1 << 20
+
+
+class Cost(NamedTuple):
+    """Of one process, in bytes; the pages of a store's segments are left out of all three.
+
+    Attributes:
+        private: pages that no other process maps, code of libraries included.
+        written: those of them that it wrote, which its end would free; a library's clean pages can
+            be dropped at any time, and are shared with the next process that loads it.
+        proportional: every page divided by the number of its users.
+    """
+
+    private: int
+    written: int
+    proportional: int
+
+
+def cost(pid: int | str = "self") -> Cost:
+    """From ``/proc/PID/smaps``.
+
+    A segment's pages are the store's, which ``resident`` counts once: they stay when the process
+    ends. Those that it alone maps stand among its private ones, so they are taken out, mapping by
+    mapping; what it copied by writing (``Anonymous``) stays in.
+    """
+    total = dict.fromkeys(("Private_Clean", "Private_Dirty", "Pss"), 0)
+    for in_store, fields in _mappings(pid):
+        copied = fields["Anonymous"] if in_store else None
+        for name in total:
+            total[name] += fields[name] if copied is None else 0
+        if copied:
+            total["Private_Dirty"] += copied
+            total["Pss"] += copied
+    written = total["Private_Dirty"]
+    return Cost(written + total["Private_Clean"], written, total["Pss"])
+
+
+def _mappings(pid: int | str) -> Iterator[tuple[bool, dict[str, int]]]:
+    """For every mapping, whether it is of a store, and its fields in bytes."""
+    in_store, fields = False, dict[str, int]()
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if " " in name:  # the head of a mapping: range, modes, offset, device, inode, path
+            in_store = "/objects/" in line or "/tenants/" in line
+            fields = {}
+        elif name == "VmFlags":
+            yield in_store, fields
+        elif value.endswith("kB"):
+            fields[name] = int(value.split()[0]) * 1024
+
+
+def resident(root: Path) -> int:
+    """Bytes of a store's segments, each counted once whatever its links."""
+    return sum(f.stat().st_blocks * 512 for f in (root / "objects").iterdir())
