@@ -26,7 +26,7 @@ test-slow: setup ## the tests that `make test` leaves out
 	$(RUN) python -m pytest -m slow
 
 test-oldest: $(OLDEST)/.ready ## the TensorFlow tests on the oldest release served, from the built wheel
-	cd tests && ../$(OLDEST)/bin/python -m pytest -m "tensorflow" -p no:cacheprovider
+	cd tests && ../$(OLDEST)/bin/pytest -c ../pyproject.toml unit integration
 
 test-all: lint asan test test-slow test-oldest gen-check ## everything CI runs
 

@@ -9,7 +9,8 @@ from tetris.errors import InvalidModelError
 from tetris.formats.dtypes import BY_NAME
 from tetris.manifest import Claim
 
-MAX_TENSORS = 1_000_000
+# Each distinct tensor is a mapping, and vm.max_map_count allows 65,530 in a process.
+MAX_TENSORS = 50_000
 MAX_NAME = 4096  # bytes
 MAX_RANK = 254
 _MAX_BYTES = 1 << 62
@@ -41,7 +42,7 @@ def _fault(index: int, claim: Claim, claims: Sequence[Claim]) -> str:
     if len(claim.shape) > MAX_RANK or any(not 0 <= d < _MAX_BYTES for d in claim.shape):
         return f"the shape {list(claim.shape)[:8]} is impossible"
     if claim.dtype == "string":
-        return "" if prod(claim.shape) == len(claim.strings) else "strings do not fill the shape"
+        return _string_fault(claim)
     if claim.strings:
         return f"strings in a tensor of {claim.dtype}"
     dtype = BY_NAME.get(claim.dtype)
@@ -53,3 +54,9 @@ def _fault(index: int, claim: Claim, claims: Sequence[Claim]) -> str:
     if twin is not None and (not 0 <= twin < index or claims[twin].nbytes != claim.nbytes):
         return f"the same as tensor {twin}, which is no earlier one of its size"
     return ""
+
+
+def _string_fault(claim: Claim) -> str:
+    if claim.nbytes or claim.same_as is not None:
+        return "strings stand in the table itself and have no data"
+    return "" if prod(claim.shape) == len(claim.strings) else "the strings do not fill the shape"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -67,9 +68,13 @@ class Leases:
             "host": host,
             "since_unix_ns": lease.since_unix_ns,
         }
-        write_file(self._dirfd, lease.id, json.dumps(body).encode() + b"\n", 0o444)
-        os.utime(lease.id, ns=(0, lease.since_unix_ns), dir_fd=self._dirfd)
-        os.link(lease.id, f"{lease.id}.lease", src_dir_fd=self._dirfd, dst_dir_fd=self._view)
+        text = json.dumps(body).encode() + b"\n"
+        write_file(self._dirfd, lease.id, text, 0o444, times_ns=(0, lease.since_unix_ns))
+        try:
+            os.link(lease.id, f"{lease.id}.lease", src_dir_fd=self._dirfd, dst_dir_fd=self._view)
+        except OSError as failed:
+            os.unlink(lease.id, dir_fd=self._dirfd)
+            shm.check(-(failed.errno or errno.EIO), "link lease", lease.id)
         return lease
 
     def release(self, lease: str) -> bool:
@@ -82,9 +87,9 @@ class Leases:
             raise NotFoundError(f"no lease {lease!r}")
         try:
             with shm.claimed(self._dirfd, lease):
-                with suppress(FileNotFoundError):
-                    os.unlink(f"{lease}.lease", dir_fd=self._view)
-                os.unlink(lease, dir_fd=self._dirfd)
+                for name, dirfd in ((f"{lease}.lease", self._view), (lease, self._dirfd)):
+                    with suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=dirfd)
         except ConflictError:
             return False
         return True
@@ -121,7 +126,9 @@ class Leases:
             taken = os.stat(name, dir_fd=self._dirfd).st_atime_ns != 0
             if held or (not taken and age < PENDING_SECONDS * 1_000_000_000):
                 return lease
-        if self.release(name) and lease is not None:
+        if not self.release(name):
+            return lease  # somebody took its lock between the two looks
+        if lease is not None:
             log.info("lease %s of pid %d on %s ended", lease.id, lease.pid, lease.model)
         return None
 

@@ -49,15 +49,13 @@ class Library:
             NotFoundError: there is no model.
             InvalidModelError: it is none that can be right.
         """
-        path = PurePosixPath(text)
-        if not path.is_absolute() or ".." in path.parts or "\0" in text:
-            raise InvalidModelError(
-                f"model path {text[:200]!r}: give an absolute path without '..'"
-            )
+        if not text.startswith("/") or ".." in text.split("/") or "\0" in text:
+            raise InvalidModelError(f"model path {text[:200]!r}: give an absolute one without '..'")
+        path = PurePosixPath(os.path.normpath("/" + text.lstrip("/")))
         root = next((r for r in self._roots if path.is_relative_to(r)), None)
         if root is None:
             raise NotAllowedError(
-                f"{text} is below no directory that this daemon reads models from: "
+                f"{text[:200]} is below no directory that this daemon reads models from: "
                 "start tetrisd with --model-root, or send the bytes"
             )
         try:
@@ -65,7 +63,8 @@ class Library:
         except OSError as failed:
             raise NotAllowedError(f"model root {root}: {failed.strerror}") from None
         try:
-            files = locate(text[len(str(root)) :].strip("/"), _Beneath(str(root), dirfd))
+            below = "/".join(path.relative_to(root).parts)
+            files = locate(below, _Beneath(str(root), dirfd))
             with Shards(files) as shards:
                 yield FileSource(shards)
         finally:

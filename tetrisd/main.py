@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from tetris.errors import TetrisError
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         run(settings)
-    except TetrisError as refused:
+    except (TetrisError, OSError) as refused:
         print(f"tetrisd: {refused}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
@@ -44,18 +45,20 @@ def run(settings: Settings) -> None:
     Raises:
         TetrisError: the root or the socket cannot be had.
     """
-    root = Root(settings.root)
+    root = Root(settings.root, settings.socket_mode)
     try:
-        store = Store(root, idle_seconds=settings.idle_seconds)
+        store = Store(root)
         store.recover()
-        library = Library(settings.model_root)
-        server = serve(Servicer(store, library), settings.socket, settings.socket_mode)
+        stopping = threading.Event()
+        servicer = Servicer(store, Library(settings.model_root), settings.idle_seconds, stopping)
+        server = serve(servicer, settings.socket, settings.socket_mode)
         log.info("ready on %s; %s", settings.socket, _huge_pages(root))
         caught = signal.sigwait(_SIGNALS)
         log.info("%s: stopping", signal.Signals(caught).name)
-        # Order matters: no new calls, the old ones end, the socket goes, then the root is free.
-        server.stop(_STOP_SECONDS).wait()
-        settings.socket.unlink(missing_ok=True)
+        # Order matters: publishes give up, no new calls, the old ones end to the last thread, the
+        # socket goes, and only then is the root free for another daemon.
+        stopping.set()
+        server.stop(_STOP_SECONDS)
     finally:
         root.close()
 

@@ -96,10 +96,14 @@ class Models:
         if not found and _PREFIX.fullmatch(text):
             found = [m for m in self.all() if m.fingerprint.hex().startswith(text)]
         if not found:
-            raise NotFoundError(f"no model {text!r} is published: `tetrisctl models` lists them")
+            raise NotFoundError(
+                f"no model {text[:80]!r} is published: `tetrisctl models` lists them"
+            )
         if len(found) > 1:
             which = ", ".join(m.fingerprint.hex()[:12] for m in found)
-            raise InvalidModelError(f"{text!r} names {len(found)} models: say which one of {which}")
+            raise InvalidModelError(
+                f"{text[:80]!r} names {len(found)} models: say which one of {which}"
+            )
         return found[0]
 
     def all(self) -> list[Manifest]:

@@ -25,16 +25,12 @@ class Mount:
         return next((o[5:] for o in self.options if o.startswith("huge=")), "never")
 
 
-def mount_of(path: Path) -> Mount:
-    """The mount that ``path`` is on.
+def mount_of(device: int, name: str) -> Mount:
+    """The mount that device number ``device``, that of the file ``name``, belongs to.
 
     Raises:
-        NotFoundError: no such path.
+        NotFoundError: this process sees none.
     """
-    try:
-        device = os.stat(path).st_dev
-    except OSError as failed:
-        raise NotFoundError(f"{path}: {failed.strerror}") from None
     found = None
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
@@ -43,7 +39,7 @@ def mount_of(path: Path) -> Mount:
             # A bind mount repeats the device; all lines of one tmpfs carry the same options.
             found = Mount(fields[4], kind, frozenset(options.split(",")))
     if found is None:
-        raise NotFoundError(f"{path} is on no mount that this process sees")
+        raise NotFoundError(f"{name} is on no mount that this process sees")
     return found
 
 

@@ -8,14 +8,15 @@ remove it in between.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
-from tetris.errors import ConflictError, CorruptDataError, NoSpaceError
+from tetris.errors import ConflictError, CorruptDataError, NoSpaceError, TetrisError
 from tetris.manifest import Claim, Manifest, Tensor
 from tetris.shm import Mapping
 from tetrisd.claims import check_claims
 from tetrisd.models import Models
-from tetrisd.segments import Segments
+from tetrisd.segments import Draft, Segments
 from tetrisd.sources import Source
 from tetrisd.turns import Turns
 
@@ -23,6 +24,7 @@ log = logging.getLogger("tetrisd")
 
 # A segment can vanish between "it is there" and "it is held" only while it is being removed.
 _ROUNDS = 100
+_PAUSE = 0.001
 
 
 class Publisher:
@@ -41,7 +43,6 @@ class Publisher:
         source: Source,
         *,
         wanted: Callable[[], bool] = lambda: True,
-        on_lost: Callable[[], object] = lambda: None,
     ) -> tuple[Manifest, bool]:
         """Make the model of ``source`` resident.
 
@@ -49,30 +50,35 @@ class Publisher:
 
         Args:
             source: the model.
-            wanted: whether the caller still waits.
-            on_lost: called when this publisher stood still and another took over.
+            wanted: whether to go on; asked between steps of work and while waiting.
 
         Returns:
             The manifest, and whether this call published it.
 
         Raises:
             InvalidModelError: claims that cannot be right, or bytes that are not as claimed.
-            NoSpaceError: it does not fit. Nothing of a failed publish is kept.
+            NoSpaceError: it does not fit.
+            ConflictError: it was not wanted any more. Nothing of a failed publish is kept.
         """
         manifest = self._models.find(source.fingerprint)
         if manifest is not None:
             return manifest, False
         check_claims(source.name, source.claims)
-        with self._turns.lead(source.fingerprint, wanted=wanted, on_lost=on_lost) as turn:
+
+        def progress() -> None:
+            if not wanted():
+                raise ConflictError(f"publishing {source.name} was given up half-way")
+
+        with self._turns.lead(source.fingerprint, wanted):
             manifest = self._models.find(source.fingerprint)
             if manifest is not None:
                 return manifest, False
             self._admit(source)
-            work = _Publication(self._segments, self._models, source, turn.progress)
+            work = _Publication(self._segments, self._models, source, progress)
             try:
                 for index, claim in enumerate(source.claims):
                     work.take(index, claim)
-                    turn.progress()
+                    progress()
                 source.finish()
                 manifest = work.commit(self._now_ns())
             except BaseException:
@@ -96,7 +102,7 @@ class Publisher:
             if c.same_as is None
             and not (c.crc32c is not None and self._models.twins(c.nbytes, c.crc32c))
         }
-        needed, room = sum(distinct.values()), self._segments.room()
+        needed, room = sum(distinct.values()), self._segments.room(files=len(distinct))
         if needed > room:
             raise NoSpaceError(
                 f"model {source.name} needs {needed} bytes and the store has {room} free: "
@@ -120,7 +126,6 @@ class _Publication:
         self._progress = progress
         self._tensors: list[Tensor] = []
         self._held: dict[bytes, Mapping] = {}
-        self._own: list[bytes] = []
         self._twins: dict[tuple[int, int], bytes] = {}
         self.new_bytes = 0
 
@@ -129,6 +134,7 @@ class _Publication:
         tensor = Tensor(claim.name, claim.dtype, claim.shape, strings=claim.strings)
         if claim.same_as is not None:
             twin = self._tensors[claim.same_as]
+            _check_crc(claim, twin.crc32c)
             tensor = tensor._replace(nbytes=twin.nbytes, digest=twin.digest, crc32c=twin.crc32c)
         elif claim.nbytes:
             digest, crc = self._reuse(index, claim) or self._store(index, claim)
@@ -147,10 +153,17 @@ class _Publication:
         return manifest
 
     def abandon(self) -> None:
-        """Undo: remove what this publish made and nobody else came to rely on."""
+        """Undo: remove what no model names and no other publish holds.
+
+        Not only what this one made: whoever made a segment may have failed while this one held it.
+        """
+        relied_on = list(self._held)
         self._held.clear()
-        for digest in self._own:
-            self._segments.remove(digest, unless=self._models.users)
+        for digest in relied_on:
+            try:
+                self._segments.remove(digest, unless=self._models.users)
+            except (TetrisError, OSError) as failed:
+                log.warning("segment %s stays until the next start: %s", digest.hex(), failed)
 
     def _reuse(self, index: int, claim: Claim) -> tuple[bytes, int] | None:
         """A likely duplicate is compared with the segment first, and not written when it is one."""
@@ -166,7 +179,7 @@ class _Publication:
         return None
 
     def _store(self, index: int, claim: Claim) -> tuple[bytes, int]:
-        draft = self._segments.draft(claim.nbytes)
+        draft = self._draft(claim)
         try:
             self._source.fill(index, draft.memory, draft.sum, self._progress)
             digest, crc = draft.sum.result()
@@ -175,8 +188,9 @@ class _Publication:
                 if self._hold(digest, claim.nbytes):
                     break
                 if draft.seal(digest):
-                    self._own.append(digest)
                     self.new_bytes += claim.nbytes
+                else:
+                    time.sleep(_PAUSE)
             else:
                 raise ConflictError(
                     f"tensor {claim.name!r}: its segment keeps vanishing, try again"
@@ -184,6 +198,14 @@ class _Publication:
         finally:
             draft.discard()
         return digest, crc
+
+    def _draft(self, claim: Claim) -> Draft:
+        try:
+            return self._segments.draft(claim.nbytes)
+        except NoSpaceError as failed:
+            raise NoSpaceError(
+                f"tensor {claim.name!r} needs {claim.nbytes} bytes: {failed}"
+            ) from None
 
     def _hold(self, digest: bytes, nbytes: int) -> bool:
         if digest not in self._held:

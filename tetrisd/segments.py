@@ -6,6 +6,7 @@ referenced, which keeps every remover away (see :mod:`tetris.shm`).
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -17,6 +18,9 @@ from tetris import shm
 from tetris.errors import ConflictError, NotFoundError
 from tetrisd.root import Root
 
+# Kept back from segments: a full store must still be able to write a lease.
+_KEPT_BYTES = 256 << 10
+_KEPT_FILES = 64
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
@@ -28,17 +32,22 @@ class Draft:
         self._hidden = f".{secrets.token_hex(16)}"
         self.nbytes = nbytes
         self.sum = shm.Sum()
-        self.memory = shm.reserve(dirfd, self._hidden, nbytes)
+        self._memory: shm.Mapping | None = shm.reserve(dirfd, self._hidden, nbytes)
+
+    @property
+    def memory(self) -> shm.Mapping:
+        """Where its bytes go; until it is sealed or discarded."""
+        assert self._memory is not None
+        return self._memory
 
     def seal(self, digest: bytes) -> bool:
         """Make it visible as ``digest``, unmapped; False when that is resident already."""
-        del self.memory
+        self._memory = None
         return shm.seal(self._dirfd, self._hidden, digest.hex())
 
     def discard(self) -> None:
         """Give its room back, unless it was sealed."""
-        with suppress(AttributeError):
-            del self.memory
+        self._memory = None
         with suppress(FileNotFoundError):
             os.unlink(self._hidden, dir_fd=self._dirfd)
 
@@ -67,8 +76,12 @@ class Segments:
     def show(self, digest: bytes) -> None:
         """Link it into the tenant's view."""
         name = digest.hex()
-        with suppress(FileExistsError):
+        try:
             os.link(name, name, src_dir_fd=self._objects, dst_dir_fd=self._view)
+        except FileExistsError:
+            pass
+        except OSError as failed:
+            shm.check(-(failed.errno or errno.EIO), "link", name)
 
     def is_referenced(self, digest: bytes) -> bool:
         """Whether anybody maps it now."""
@@ -95,10 +108,12 @@ class Segments:
             return False
         return True
 
-    def room(self) -> int:
-        """Free bytes of the tmpfs."""
+    def room(self, files: int) -> int:
+        """Free bytes for ``files`` new segments; what leases and manifests need is kept back."""
         fs = os.fstatvfs(self._objects)
-        return fs.f_bavail * fs.f_frsize if fs.f_blocks else sys.maxsize
+        if fs.f_files and fs.f_favail < files + _KEPT_FILES:
+            return 0
+        return max(0, fs.f_bavail * fs.f_frsize - _KEPT_BYTES) if fs.f_blocks else sys.maxsize
 
     def resident(self) -> Iterator[tuple[bytes, int]]:
         """Digest and size of every segment, from the directory itself."""
@@ -108,7 +123,8 @@ class Segments:
                     yield bytes.fromhex(entry.name), entry.stat().st_size
 
     def sweep(self, wanted: dict[bytes, int]) -> tuple[int, int]:
-        """After a start: remove drafts, segments that no model names, and links to nothing.
+        """After a start: remove drafts, segments that no model names, and links to nothing; put
+        back links that are missing.
 
         Returns:
             How many drafts and how many segments went.
@@ -122,4 +138,6 @@ class Segments:
         for name in os.listdir(self._view):
             if _NAME.fullmatch(name) and name not in objects:
                 os.unlink(name, dir_fd=self._view)
+        for digest in wanted:
+            self.show(digest)
         return len(drafts), removed

@@ -7,6 +7,7 @@ import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -15,15 +16,42 @@ from grpc_reflection.v1alpha import reflection
 from tetris.errors import ConflictError, InvalidModelError, NotAllowedError, NotFoundError
 from tetris.v1 import tetris_pb2
 from tetris.v1.tetris_pb2_grpc import TetrisServicer, add_TetrisServicer_to_server
+from tetrisd.root import readable
+from tetrisd.service import MAX_PUBLISHES
 
-# A publish keeps a thread for as long as it takes, waiting included; threads are made when needed.
-_THREADS = 64
-# A header that claims 100,000 tensors is about 15 MB.
-_MAX_MESSAGE = 64 << 20
+# A publish keeps a thread for as long as it takes, waiting included, and the others need some too.
+# Threads are made when needed.
+_THREADS = MAX_PUBLISHES + 16
+# A table of 50,000 tensors with long names, and 16 MiB of strings in it.
+_MAX_MESSAGE = 32 << 20
+_OPTIONS = [
+    ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    ("grpc.max_send_message_length", -1),
+    # Clients ping a daemon that takes long, to tell busy from hung.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+]
+_PROBE_SECONDS = 5
 _SERVICE = tetris_pb2.DESCRIPTOR.services_by_name["Tetris"].full_name
 
 
-def serve(servicer: TetrisServicer, path: Path, mode: int) -> grpc.Server:
+class Server:
+    """A server that answers; ends with :meth:`stop`."""
+
+    def __init__(self, server: grpc.Server, threads: ThreadPoolExecutor, path: Path) -> None:
+        self._server = server
+        self._threads = threads
+        self._path = path
+
+    def stop(self, seconds: float) -> None:
+        """Take no new calls, give the old ones ``seconds``, and wait for their last thread."""
+        self._server.stop(seconds).wait()
+        # The calls are over, but what served them may still be undoing its work.
+        self._threads.shutdown(wait=True)
+        self._path.unlink(missing_ok=True)
+
+
+def serve(servicer: TetrisServicer, path: Path, mode: int) -> Server:
     """Start to answer on ``path``.
 
     The socket's mode and directory are the authority: gRPC for Python tells nothing about a peer.
@@ -32,14 +60,9 @@ def serve(servicer: TetrisServicer, path: Path, mode: int) -> grpc.Server:
         ConflictError: somebody answers there already.
         NotFoundError: its directory does not exist.
     """
-    _prepare(path)
-    server = grpc.server(
-        ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc"),
-        options=[
-            ("grpc.max_receive_message_length", _MAX_MESSAGE),
-            ("grpc.max_send_message_length", -1),
-        ],
-    )
+    made = _prepare(path)
+    threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc")
+    server = grpc.server(threads, options=_OPTIONS)
     add_TetrisServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
     checks = health.HealthServicer()
     for name in ("", _SERVICE):
@@ -51,33 +74,41 @@ def serve(servicer: TetrisServicer, path: Path, mode: int) -> grpc.Server:
     # The socket is made with nobody's permission but ours, and opened up once it is bound.
     before = os.umask(0o177)
     try:
-        server.add_insecure_port(f"unix:{path}")
+        server.add_insecure_port(f"unix:{quote(str(path))}")
     except RuntimeError as failed:
         raise NotAllowedError(f"socket {path} cannot be bound: {failed}") from None
     finally:
         os.umask(before)
     server.start()
     path.chmod(mode)
-    return server
+    if made:
+        path.parent.chmod(readable(mode))
+    return Server(server, threads, path)
 
 
-def _prepare(path: Path) -> None:
-    """Make the directory if only that is missing, and clear a socket that nobody answers on."""
+def _prepare(path: Path) -> bool:
+    """Clear a socket that nobody answers on; make the directory, and say so, if that is missing."""
     if len(os.fsencode(path)) > 107:
         raise InvalidModelError(f"socket {path}: the kernel takes 107 bytes, name a shorter path")
     try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.parent.mkdir(mode=0o700)
+        return True
+    except FileExistsError:
+        pass
     except OSError as failed:
         raise NotFoundError(f"socket {path}: {path.parent}: {failed.strerror}") from None
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ConflictError(f"{path} exists and is no socket: name another path")
     except FileNotFoundError:
-        return
+        return False
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_PROBE_SECONDS)
         try:
             probe.connect(str(path))
-        except OSError:
-            path.unlink()
-        else:
-            raise ConflictError(f"socket {path} is in use by another process: stop it first")
+        except ConnectionRefusedError:
+            path.unlink()  # only this answer means that nobody listens
+            return False
+        except OSError as failed:
+            raise ConflictError(f"socket {path} cannot be taken over: {failed.strerror}") from None
+    raise ConflictError(f"socket {path} is in use by another process: stop it first")

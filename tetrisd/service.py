@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc
 
-from tetris.errors import InvalidModelError, TetrisError
+from tetris.errors import ConflictError, InvalidModelError, TetrisError
 from tetris.manifest import Claim
 from tetris.status import code_of
 from tetris.v1 import tetris_pb2 as pb
 from tetris.v1.tetris_pb2_grpc import TetrisServicer
+from tetrisd.claims import MAX_TENSORS
 from tetrisd.leases import Lease
 from tetrisd.library import Library
-from tetrisd.sources import StreamSource
+from tetrisd.patience import patience
+from tetrisd.sources import Source, StreamSource
 from tetrisd.store import Store
 
 log = logging.getLogger("tetrisd")
+
+# Of the server's threads, how many may publish or wait for a publisher at once.
+MAX_PUBLISHES = 48
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -47,36 +54,51 @@ def _answers(method: _Method) -> _Method:
 
 
 class Servicer(TetrisServicer):
-    """One tenant's view of the store."""
+    """One tenant's view of the store.
 
-    def __init__(self, store: Store, library: Library) -> None:
+    Args:
+        store: what does the work.
+        library: the models that the daemon may read itself.
+        idle_seconds: a client that sends nothing for this long in mid-publish is cut off.
+        stopping: set when no work should go on.
+    """
+
+    def __init__(
+        self, store: Store, library: Library, idle_seconds: float, stopping: threading.Event
+    ) -> None:
         self._store = store
         self._library = library
+        self._idle_seconds = idle_seconds
+        self._stopping = stopping
+        self._publishes = threading.BoundedSemaphore(MAX_PUBLISHES)
 
     @_answers
     def Publish(  # noqa: N802
         self, requests: Iterator[pb.PublishRequest], context: grpc.ServicerContext
     ) -> pb.PublishResponse:
         """A model from the client's bytes."""
-        first = next(requests, None)
-        if first is None or first.WhichOneof("part") != "header":
-            raise InvalidModelError("a publish starts with a header")
-        header = first.header
-        source = StreamSource(
-            header.fingerprint,
-            header.name,
-            [_claim(t) for t in header.tensors],
-            (_data(r) for r in requests),
-        )
-        return self._publish(source, context)
+        with self._place(), patience(self._idle_seconds, context.cancel) as sign:
+            header = _header(next(requests, None))
+            source = StreamSource(
+                header.fingerprint,
+                header.name,
+                [_claim(t) for t in header.tensors],
+                _signed(requests, sign),
+            )
+
+            def wanted() -> bool:
+                sign()  # asked while it waits for another publisher: that is no idleness
+                return context.is_active() and not self._stopping.is_set()
+
+            return self._publish(source, wanted)
 
     @_answers
     def PublishPath(  # noqa: N802
         self, request: pb.PublishPathRequest, context: grpc.ServicerContext
     ) -> pb.PublishResponse:
         """A model from files that the daemon reads."""
-        with self._library.open(request.path) as source:
-            return self._publish(source, context)
+        with self._place(), self._library.open(request.path) as source:
+            return self._publish(source, lambda: not self._stopping.is_set())
 
     @_answers
     def Attach(  # noqa: N802
@@ -163,10 +185,18 @@ class Servicer(TetrisServicer):
             bytes_limit=s.limit,
         )
 
-    def _publish(self, source: Any, context: grpc.ServicerContext) -> pb.PublishResponse:
-        manifest, published = self._store.publish(
-            source, wanted=context.is_active, on_lost=context.cancel
-        )
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """One of the places for publishers: each keeps a thread, and others need some too."""
+        if not self._publishes.acquire(blocking=False):
+            raise ConflictError(f"{MAX_PUBLISHES} publishes are under way: try again in a moment")
+        try:
+            yield
+        finally:
+            self._publishes.release()
+
+    def _publish(self, source: Source, wanted: Callable[[], bool]) -> pb.PublishResponse:
+        manifest, published = self._store.publish(source, wanted=wanted)
         return pb.PublishResponse(manifest=self._store.wire(manifest), published=published)
 
 
@@ -182,10 +212,26 @@ def _claim(message: pb.TensorClaim) -> Claim:
     )
 
 
-def _data(message: pb.PublishRequest) -> bytes:
-    if message.WhichOneof("part") != "data":
-        raise InvalidModelError("after the header of a publish only data follows")
-    return message.data
+def _header(first: pb.PublishRequest | None) -> pb.PublishHeader:
+    if first is None or first.WhichOneof("part") != "header":
+        raise InvalidModelError("a publish starts with a header")
+    # Counted before any is converted: each costs far more here than on the wire.
+    if len(first.header.tensors) > MAX_TENSORS:
+        raise InvalidModelError(
+            f"model {first.header.name[:80]}: {len(first.header.tensors)} tensors, "
+            f"at most {MAX_TENSORS} go"
+        )
+    return first.header
+
+
+def _signed(requests: Iterator[pb.PublishRequest], sign: Callable[[], None]) -> Iterator[bytes]:
+    """The data that follows a header; each message that brings any is a sign of life."""
+    for message in requests:
+        if message.WhichOneof("part") != "data":
+            raise InvalidModelError("after the header of a publish only data follows")
+        if message.data:
+            sign()
+            yield message.data
 
 
 def _lease(lease: Lease) -> pb.Lease:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,16 @@ def _setting(default: Any, help: str, parse: Any = str, *, many: bool = False) -
 
 
 def _mode(text: str) -> int:
-    return int(text, 8)
+    mode = int(text, 8)
+    if not 0 <= mode <= 0o777:
+        raise ValueError
+    return mode
+
+
+def _level(text: str) -> str:
+    if not isinstance(logging.getLevelName(text.upper()), int):
+        raise ValueError
+    return text.upper()
 
 
 def _seconds(text: str) -> float:
@@ -42,7 +52,7 @@ class Settings:
     idle_seconds: float = _setting(
         30.0, "a publisher that stands still this long loses its turn", _seconds
     )
-    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR", str.upper)
+    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR", _level)
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:

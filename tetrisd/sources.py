@@ -62,8 +62,8 @@ class StreamSource:
         done = 0
         while done < memory.nbytes:
             if not self._rest:
-                self._rest = self._next(index, done)
                 progress()
+                self._rest = self._next(index, done)
             part = self._rest[: memory.nbytes - done]
             total.copy(memory, done, part)
             self._rest = self._rest[len(part) :]
@@ -94,7 +94,7 @@ class FileSource:
     def __init__(self, shards: Shards) -> None:
         self.fingerprint = shards.files.fingerprint
         self.name = shards.files.name
-        self.claims = [shards.claim(entry) for entry in shards.entries]
+        self.claims: Sequence[Claim] = [shards.claim(entry) for entry in shards.entries]
         self._shards = shards
 
     def same(self, index: int, memory: Mapping, progress: Callable[[], None]) -> bool:

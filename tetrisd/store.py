@@ -62,16 +62,13 @@ class Store:
         self,
         root: Root,
         *,
-        idle_seconds: float,
         now_ns: Callable[[], int] = time.time_ns,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root = root
         self._segments = Segments(root)
         self._models = Models(root)
         self._leases = Leases(root, now_ns)
-        turns = Turns(monotonic, idle_seconds)
-        self._publisher = Publisher(self._segments, self._models, turns, now_ns)
+        self._publisher = Publisher(self._segments, self._models, Turns(), now_ns)
 
     def recover(self) -> None:
         """Read back what an earlier daemon left, and sweep what it did not finish."""
@@ -94,11 +91,10 @@ class Store:
         source: Source,
         *,
         wanted: Callable[[], bool] = lambda: True,
-        on_lost: Callable[[], object] = lambda: None,
     ) -> tuple[Manifest, bool]:
         """See :meth:`tetrisd.publish.Publisher.publish`."""
         _check_fingerprint(source.fingerprint)
-        return self._publisher.publish(source, wanted=wanted, on_lost=on_lost)
+        return self._publisher.publish(source, wanted=wanted)
 
     def attach(
         self, fingerprint: bytes, pid: int, command: str, host: str

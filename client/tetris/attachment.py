@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from tetris import shm
-from tetris.errors import NotAllowedError, NotFoundError, TetrisError
+from tetris.errors import NotAllowedError, NotFoundError
 from tetris.manifest import Manifest, Tensor
 
 
@@ -22,22 +22,19 @@ class Attachment:
         self.manifest = manifest
         self.view = view
         try:
-            self._view_fd = os.open(view, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(view, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as failed:
-            raise NotAllowedError(
-                f"the segments at {view} cannot be opened ({failed.strerror}): "
-                "mount the tenant's view here and name it in TETRIS_VIEW"
-            ) from None
+            raise _no_view(view, failed.strerror) from None
         try:
-            name = f"{lease}.lease"
-            nbytes = os.stat(name, dir_fd=self._view_fd).st_size
-            self._lock = shm.map_segment(self._view_fd, name, nbytes)
-        except FileNotFoundError:
-            os.close(self._view_fd)
-            raise NotFoundError(f"lease {lease} is gone from {view}") from None
-        except TetrisError:
-            os.close(self._view_fd)
+            self._lock = _lock(fd, f"{lease}.lease")
+        except (OSError, NotFoundError):
+            os.close(fd)
+            raise _no_view(view, f"lease {lease} is not there") from None
+        except BaseException:
+            os.close(fd)
             raise
+        # Last, so that __del__ closes what is still ours to close.
+        self._view_fd = fd
 
     def map(self, tensor: Tensor, *, writable: bool = False) -> shm.Mapping:
         """Map the segment of ``tensor``, which has one.
@@ -51,3 +48,14 @@ class Attachment:
         fd = getattr(self, "_view_fd", -1)
         if fd >= 0:
             os.close(fd)
+
+
+def _lock(view_fd: int, name: str) -> shm.Mapping:
+    return shm.map_segment(view_fd, name, os.stat(name, dir_fd=view_fd).st_size)
+
+
+def _no_view(view: Path, why: str | None) -> NotAllowedError:
+    return NotAllowedError(
+        f"the segments at {view} cannot be used ({why}): mount the tenant's view of this daemon "
+        "here, and name it in TETRIS_VIEW"
+    )

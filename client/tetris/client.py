@@ -6,12 +6,13 @@ import logging
 import os
 import socket as socket_module
 import sys
+import time
 from collections.abc import Iterator
 
 import grpc
 
 from tetris.attachment import Attachment
-from tetris.errors import NotAllowedError, NotFoundError, TetrisError
+from tetris.errors import ConflictError, NotAllowedError, NotFoundError, TetrisError
 from tetris.formats.model import CheckpointFiles
 from tetris.manifest import Manifest
 from tetris.rpc import Rpc
@@ -22,8 +23,9 @@ from tetris.wire import manifest_from_wire
 
 log = logging.getLogger("tetris")
 
-# A pending lease protects its segments: a second round is rare, and more than a few mean trouble.
-_ROUNDS = 5
+# Seconds for which an attach goes on trying to publish, and between two tries.
+_PATIENCE = 600.0
+_PAUSE = 0.1
 
 
 class Client:
@@ -43,7 +45,7 @@ class Client:
             UnavailableError: no daemon answers.
         """
         try:
-            request = pb.PublishPathRequest(path=os.path.abspath(files.prefix))
+            request = pb.PublishPathRequest(path=_text(os.path.abspath(files.prefix)))
             answer = self.rpc.call("PublishPath", request, timeout=None)
             if answer.manifest.fingerprint == files.fingerprint:
                 return manifest_from_wire(answer.manifest)
@@ -82,7 +84,9 @@ class Client:
         request = pb.AttachRequest(
             fingerprint=fingerprint,
             holder=pb.Holder(
-                pid=os.getpid(), command=" ".join(sys.argv)[:200], host=socket_module.gethostname()
+                pid=os.getpid(),
+                command=_text(" ".join(sys.argv))[:200],
+                host=socket_module.gethostname(),
             ),
         )
         answer = self.rpc.call("Attach", request)
@@ -95,12 +99,19 @@ class Client:
         Raises:
             TetrisError: as :meth:`publish` and :meth:`attach`.
         """
-        for _ in range(_ROUNDS - 1):
+        deadline = time.monotonic() + _PATIENCE
+        while True:
             try:
                 return self.attach(files.fingerprint)
             except NotFoundError:
+                pass
+            try:
                 self.publish(files)
-        return self.attach(files.fingerprint)
+            except ConflictError:
+                # Too many publishers at once, or the one we waited for gave up.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE)
 
     def release(self, lease: str) -> None:
         """Tell the daemon that a lease ended; it would find out by itself."""
@@ -108,3 +119,8 @@ class Client:
             self.rpc.call("Release", pb.ReleaseRequest(lease=lease), timeout=5.0)
         except TetrisError as failed:
             log.debug("lease %s: %s", lease, failed)
+
+
+def _text(name: str) -> str:
+    """What protobuf takes: a name of the file system need not be Unicode."""
+    return name.encode(errors="replace").decode()

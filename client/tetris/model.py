@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -33,7 +32,6 @@ class Model(Mapping[str, np.ndarray]):
         self._on_release = on_release
         self._tensors = {t.name: t for t in self.manifest.tensors}
         self._mappings: dict[bytes, shm.Mapping] = {}
-        self._mutex = threading.Lock()
         self._pid = os.getpid()
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -50,6 +48,13 @@ class Model(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._tensors)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
+    # A model is itself: comparing arrays, as a mapping would, has no single answer.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def tensor(self, name: str, *, writable: bool = False) -> np.ndarray:
         """The tensor as an array; ``writable`` gives a private copy-on-write one.
 
@@ -65,9 +70,8 @@ class Model(Mapping[str, np.ndarray]):
 
     def release(self) -> None:
         """Stop using the model; arrays handed out stay valid. Doing it twice is fine."""
-        with self._mutex:
-            attachment, self._attachment = self._attachment, None
-            self._mappings.clear()
+        attachment, self._attachment = self._attachment, None
+        self._mappings = {}
         if attachment is not None:
             lease = attachment.lease
             del attachment
@@ -102,17 +106,17 @@ class Model(Mapping[str, np.ndarray]):
         return array if writable else array.view(SharedArray)
 
     def _mapping(self, tensor: Tensor, *, writable: bool) -> shm.Mapping:
-        with self._mutex:
-            if self._attachment is None:
-                raise NotFoundError(
-                    f"model {self.manifest.name} was released: attach it again for {tensor.name!r}"
-                )
-            if writable:
-                return self._attachment.map(tensor, writable=True)
-            mapping = self._mappings.get(tensor.digest)
-            if mapping is None:
-                mapping = self._mappings[tensor.digest] = self._attachment.map(tensor)
-            return mapping
+        # No lock: a child forked while another thread held it would wait for ever. Two threads may
+        # map the same segment at once; the one that comes second is dropped.
+        attachment, mappings = self._attachment, self._mappings
+        if attachment is None:
+            raise NotFoundError(
+                f"model {self.manifest.name} was released: attach it again for {tensor.name!r}"
+            )
+        if writable:
+            return attachment.map(tensor, writable=True)
+        mapping = mappings.get(tensor.digest)
+        return mapping or mappings.setdefault(tensor.digest, attachment.map(tensor))
 
 
 def _numpy_dtype(tensor: Tensor) -> Any:

@@ -1,20 +1,24 @@
 """The client's end of the wire: one channel per call.
 
-A channel lives for one call only. So nothing of gRPC survives a ``fork``, no thread is left behind,
-and a daemon that restarts is simply met anew. On a unix socket a channel costs about a millisecond.
+A channel lives for one call only, and a fork waits for the calls of other threads to end. So a
+forked child may call like any other process, and a daemon that restarts is simply met anew. On a
+unix socket a channel costs about a millisecond.
 """
 
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import grpc
 
-from tetris.errors import UnavailableError
+from tetris.errors import NotAllowedError, UnavailableError
 from tetris.settings import socket_path
 from tetris.status import error_of
 from tetris.v1.tetris_pb2_grpc import TetrisStub
@@ -27,7 +31,52 @@ _OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
+    # A publish may take long: pings tell a daemon that works from one that hangs.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
 ]
+
+
+# gRPC ends its threads some time after a channel is closed; a fork in between can lose a lock.
+_REST = 0.1
+
+
+class _InFlight:
+    """Keeps forks and calls apart: gRPC's threads are alive during a call, and dead in a child."""
+
+    def __init__(self) -> None:
+        self.renew()
+        os.register_at_fork(
+            before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self.renew
+        )
+
+    def renew(self) -> None:
+        """Start anew: for a child just forked, whose parent had no call in flight."""
+        self._changed = threading.Condition()
+        self._calls = 0
+        self._ended = -_REST
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._calls += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._calls -= 1
+            self._ended = time.monotonic()
+            self._changed.notify_all()
+
+    def _before_fork(self) -> None:
+        self._changed.acquire()
+        self._changed.wait_for(lambda: not self._calls)
+        time.sleep(max(0.0, self._ended + _REST - time.monotonic()))
+
+    def _after_fork(self) -> None:
+        self._changed.release()
+
+
+_in_flight = _InFlight()
 
 
 class Rpc:
@@ -43,11 +92,8 @@ class Rpc:
         Raises:
             UnavailableError: nobody answers on the socket.
         """
-        if not self.socket.exists():
-            raise UnavailableError(
-                f"no daemon at {self.socket}: start tetrisd, or name its socket in TETRIS_SOCKET"
-            )
-        with grpc.insecure_channel(f"unix:{self.socket.absolute()}", _OPTIONS) as channel:
+        self._look()
+        with _in_flight, grpc.insecure_channel(self._target(), _OPTIONS) as channel:
             try:
                 yield TetrisStub(channel)  # type: ignore[no-untyped-call]
             except grpc.FutureCancelledError:
@@ -66,7 +112,22 @@ class Rpc:
             return [convert(m) for m in getattr(stub, method)(request, timeout=60.0)]
 
     def _sentence(self, failed: grpc.RpcError) -> str:
-        # The daemon itself never answers UNAVAILABLE: that code is the transport's.
-        if failed.code() is grpc.StatusCode.UNAVAILABLE:
+        # Our daemon never answers with these: they are the transport's.
+        if failed.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
             return f"the daemon at {self.socket} does not answer: {failed.details()}"
         return str(failed.details())
+
+    def _target(self) -> str:
+        return f"unix:{quote(str(self.socket.absolute()))}"
+
+    def _look(self) -> None:
+        try:
+            self.socket.lstat()
+        except PermissionError:
+            raise NotAllowedError(
+                f"the socket {self.socket} is in a directory that this user may not enter"
+            ) from None
+        except OSError:
+            raise UnavailableError(
+                f"no daemon at {self.socket}: start tetrisd, or name its socket in TETRIS_SOCKET"
+            ) from None

@@ -196,6 +196,100 @@ def test_many_threads_may_attach_at_once(daemon, model_path):
     assert leases(daemon) == []
 
 
+def exit_code(child):
+    """Of a forked child; one that hangs is killed."""
+    found = []
+
+    def ended():
+        pid, status = os.waitpid(child, os.WNOHANG)
+        found.append(status)
+        return pid == child
+
+    try:
+        wait_until(ended, what="the child's end")
+    except AssertionError:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    return os.waitstatus_to_exitcode(found[-1])
+
+
+def test_a_fork_while_other_threads_attach_and_map_is_safe(daemon, model_path):
+    """The child may use the model it inherits, and attach its own."""
+    model = tetris.attach(model_path, socket=daemon.socket)
+    stop = threading.Event()
+
+    def attach() -> None:
+        while not stop.is_set():
+            with tetris.attach(model_path, socket=daemon.socket) as other:
+                assert other["layer/kernel"].sum() == 15
+
+    def map_all() -> None:
+        while not stop.is_set():
+            model.tensor("layer/kernel", writable=True)
+
+    threads = [threading.Thread(target=work) for work in (attach, attach, map_all)]
+    for thread in threads:
+        thread.start()
+    codes = []
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                assert model["layer/kernel"].sum() == 15
+                with tetris.attach(model_path, socket=daemon.socket) as own:
+                    assert own["layer/kernel"].sum() == 15
+                status = 0
+            finally:
+                os._exit(status)
+        codes.append(exit_code(child))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    model.release()
+    assert codes == [0] * 20
+
+
+def test_a_view_of_another_daemon_is_one_sentence(daemon, model_path, monkeypatch, tmp_path):
+    """And closes nothing twice: the descriptor it had may be somebody else's by then."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.setenv("TETRIS_VIEW", str(empty))
+    for _ in range(5):
+        with pytest.raises(errors.NotAllowedError, match="TETRIS_VIEW"):
+            tetris.attach(model_path, socket=daemon.socket)
+    gc.collect()
+
+
+def test_looks_at_the_leases_never_take_one_that_is_being_made(daemon, model_path):
+    tetris.publish(model_path, socket=daemon.socket)
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            leases(daemon)
+
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    for thread in lookers:
+        thread.start()
+    try:
+        for _ in range(150):
+            tetris.attach(model_path, socket=daemon.socket).release()
+    finally:
+        stop.set()
+        for thread in lookers:
+            thread.join()
+
+
+def test_a_model_is_itself_and_knows_its_names_without_mapping(daemon, attached):
+    assert attached == attached
+    assert attached in {attached}
+    assert "layer/kernel" in attached
+    assert "nope" not in attached
+    assert referenced(daemon) == 0
+
+
 def test_no_thread_is_left_behind(daemon, model_path):
     code = (
         "import sys, os, threading, tetris\n"

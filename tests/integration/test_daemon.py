@@ -79,10 +79,10 @@ def test_health_and_reflection_answer(daemon):
 
 def test_the_socket_and_the_root_have_the_modes_that_are_the_authority(daemon):
     assert stat.S_IMODE(daemon.socket.stat().st_mode) == 0o660
-    assert stat.S_IMODE(daemon.socket.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(daemon.socket.parent.stat().st_mode) == 0o750
     for name in ("objects", "models/default", "leases"):
         assert stat.S_IMODE((daemon.root / name).stat().st_mode) == 0o700
-    assert stat.S_IMODE((daemon.root / "tenants/default").stat().st_mode) == 0o755
+    assert stat.S_IMODE((daemon.root / "tenants/default").stat().st_mode) == 0o750
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

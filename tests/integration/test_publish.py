@@ -9,6 +9,7 @@ import socket as socket_module
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ import bundle_writer
 import tetris
 from support.daemon import Daemon, die_with_parent, files_under, run_python, wait_until
 from support.models import data_file, floats, random_model, write_model
-from support.tmpfs import tmpfs
+from support.tmpfs import can_mount, tmpfs
 from tetris import errors
 from tetris.client import Client
 from tetris.formats import locate
@@ -27,6 +28,7 @@ from tetris.rpc import Rpc
 from tetris.shm import claimed, crc32c, is_referenced
 from tetris.upload import upload
 from tetris.v1 import tetris_pb2 as pb
+from tetrisd.service import MAX_PUBLISHES
 
 
 def publish_path(daemon, path):
@@ -235,6 +237,7 @@ PUBLISHER = """
 import sys, tetris
 from tetris.rpc import Rpc
 from tetris.v1 import tetris_pb2 as pb
+from tetrisd.service import MAX_PUBLISHES
 def messages():
     yield pb.PublishRequest(header=pb.PublishHeader(fingerprint=b"f" * 32, name="m", tensors=[
         pb.TensorClaim(name="t", dtype="uint8", shape=[8], nbytes=8)]))
@@ -274,7 +277,7 @@ def test_a_publisher_that_vanishes_leaves_nothing(daemon, half_publisher):
     assert "Traceback" not in daemon.log
 
 
-def test_a_stopped_leader_is_replaced_by_a_waiter(tmp_path, memory):
+def test_a_leader_that_hangs_is_cut_off_and_a_waiter_goes_on(tmp_path, memory):
     with Daemon(tmp_path, "--idle-seconds=1", root=memory / "root") as daemon:
         child = subprocess.Popen(
             [sys.executable, "-c", PUBLISHER, str(daemon.socket)],
@@ -298,6 +301,80 @@ def test_a_stopped_leader_is_replaced_by_a_waiter(tmp_path, memory):
         finally:
             child.kill()
             child.communicate()
+
+
+def test_stalled_publishers_starve_nobody(tmp_path, memory):
+    """More of them than there are threads, silent before or after their header."""
+    flags = [f"--model-root={tmp_path}", "--idle-seconds=3"]
+    with Daemon(tmp_path, *flags, root=memory / "root") as daemon:
+        go, refused, cut = threading.Event(), [], []
+
+        def stall(number):
+            def messages():
+                if number % 2:
+                    yield header(claim(), fingerprint=number.to_bytes(32, "big"))
+                go.wait(60)
+
+            try:
+                publish_stream(daemon, messages())
+            except errors.ConflictError:
+                refused.append(number)
+            except errors.UnavailableError:
+                cut.append(number)
+
+        threads = [threading.Thread(target=stall, args=(n,)) for n in range(70)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(refused) >= 70 - MAX_PUBLISHES, what="the refusals")
+        assert stats(daemon).models == 0
+        path = random_model(tmp_path / "m")
+        with tetris.attach(path, socket=daemon.socket) as model:  # once the stalled are cut off
+            assert len(model) == 3
+        go.set()
+        for thread in threads:
+            thread.join(60)
+        assert len(cut) == MAX_PUBLISHES
+        assert len(refused) == 70 - MAX_PUBLISHES
+        assert stats(daemon).models == 1
+
+
+def test_a_header_with_too_many_tensors_is_refused_cheaply(daemon):
+    before = private_bytes(daemon)
+    empty = pb.TensorClaim()
+    with pytest.raises(errors.InvalidModelError, match="at most 50000"):
+        publish_stream(daemon, [header(*[empty] * 1_000_000)])
+    assert private_bytes(daemon) < before + (200 << 20)
+    assert stats(daemon).models == 0
+
+
+def private_bytes(daemon):
+    rollup = Path(f"/proc/{daemon.process.pid}/smaps_rollup").read_text()
+    return int(rollup.partition("Private_Dirty:")[2].split()[0]) * 1024
+
+
+def test_a_stop_in_mid_publish_leaves_nothing(daemon):
+    """The root is given up only when the last thread has undone its work."""
+    claims = [claim(f"t{i}") for i in range(200)]
+    go = threading.Event()
+
+    def messages():
+        yield header(*claims)
+        for i in range(150):
+            yield data(i.to_bytes(4, "big"))
+        go.wait(60)
+
+    def publish():
+        with pytest.raises(errors.TetrisError):
+            publish_stream(daemon, messages())
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    wait_until(lambda: len(os.listdir(daemon.root / "objects")) >= 150, what="the segments")
+    assert daemon.stop() == 0
+    go.set()
+    thread.join(30)
+    assert files_under(daemon.root) == set()
+    assert "Traceback" not in daemon.log
 
 
 def test_a_daemon_killed_in_mid_publish_leaves_nothing_after_its_restart(daemon, half_publisher):
@@ -339,7 +416,7 @@ def test_what_a_publish_relies_on_cannot_be_removed_before_its_manifest(daemon):
 @pytest.mark.parametrize("how", ["path", "stream"])
 def test_a_full_tmpfs_is_one_sentence_and_leaves_nothing(tmp_path, how):
     with tmpfs("size=4m") as small:
-        if os.statvfs(small).f_blocks * 4096 > 8 << 20:
+        if not can_mount():
             pytest.skip("needs leave to mount a small tmpfs")
         flags = [f"--model-root={tmp_path}"] if how == "path" else []
         with Daemon(tmp_path, *flags, root=small / "root") as daemon:
@@ -356,7 +433,7 @@ def test_a_full_tmpfs_is_one_sentence_and_leaves_nothing(tmp_path, how):
 
 def test_a_tmpfs_that_fills_in_mid_publish_leaves_nothing(tmp_path):
     with tmpfs("size=4m") as small:
-        if os.statvfs(small).f_blocks * 4096 > 8 << 20:
+        if not can_mount():
             pytest.skip("needs leave to mount a small tmpfs")
         with Daemon(tmp_path, root=small / "root") as daemon:
             before = files_under(daemon.root)

@@ -18,20 +18,25 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNS = 0x20000
 _MS_NODEV, _MS_NOSUID, _MS_REC, _MS_PRIVATE = 0x4, 0x2, 0x4000, 0x40000
 
-can_mount = False
+_entered = False
+
+
+def can_mount() -> bool:
+    """Whether this run has mounts of its own."""
+    return _entered
 
 
 def enter_namespace() -> None:
     """Give this process, while it has one thread, mounts of its own. Does nothing without leave."""
-    global can_mount
+    global _entered
     if os.geteuid() == 0 and _libc.unshare(_CLONE_NEWNS) == 0:
-        can_mount = _libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) == 0
+        _entered = _libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) == 0
 
 
 @contextmanager
 def tmpfs(options: str = "huge=within_size") -> Iterator[Path]:
     """A directory on a tmpfs with those mount options; without leave to mount, on the usual one."""
-    if not can_mount:
+    if not can_mount():
         directory = Path(tempfile.mkdtemp(prefix="tetris-test-", dir="/dev/shm"))
         try:
             yield directory

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import pytest
 
 from support.daemon import files_under
+from support.tmpfs import can_mount, tmpfs
 from tetris import shm
 from tetris.errors import (
     ConflictError,
     CorruptDataError,
     InvalidModelError,
     NoSpaceError,
+    NotAllowedError,
     NotFoundError,
 )
 from tetris.manifest import Claim
@@ -54,7 +56,7 @@ def root(memory):
 
 @pytest.fixture
 def store(root):
-    made = Store(root, idle_seconds=30)
+    made = Store(root)
     made.recover()
     return made
 
@@ -159,6 +161,54 @@ def test_a_failed_publish_leaves_what_another_model_has(store, root):
     assert files_under(root.path) == before
 
 
+def test_a_twin_is_held_to_its_checksum_too(store, root):
+    source = MemorySource("m", {"a": b"1234", "b": b"1234"})
+    source.claims = [source.claims[0], Claim("b", "uint8", (4,), 4, 7, same_as=0)]
+    with pytest.raises(CorruptDataError, match="'b'"):
+        store.publish(source)
+    assert files_under(root.path) == set()
+
+
+def test_a_segment_made_by_one_that_failed_and_held_by_another_that_fails_goes(store, root):
+    """Whoever comes last cleans up, also what it did not make."""
+    first = MemorySource("first", {"x": b"same", "bad": b"5678"})
+    second = MemorySource("second", {"x": b"same", "bad": b"8765"})
+    first.data[1] = second.data[1] = b"...."
+    fill = first.fill
+
+    def fill_while_another_fails(index, memory, total, progress):
+        if index == 1:
+            with pytest.raises(CorruptDataError):
+                store.publish(second)
+        fill(index, memory, total, progress)
+
+    first.fill = fill_while_another_fails
+    with pytest.raises(CorruptDataError):
+        store.publish(first)
+    assert files_under(root.path) == set()
+
+
+def test_a_publish_that_is_not_wanted_any_more_leaves_nothing(store, root):
+    looks = iter([True])
+    with pytest.raises(ConflictError, match="given up"):
+        store.publish(MemorySource("m", {"a": b"1", "b": b"2"}), wanted=lambda: next(looks, False))
+    assert files_under(root.path) == set()
+
+
+def test_a_full_store_still_writes_leases(memory):
+    with tmpfs("size=2m") as small:
+        if not can_mount():
+            pytest.skip("needs leave to mount a small tmpfs")
+        root = Root(small / "root")
+        store = Store(root)
+        manifest, _ = store.publish(MemorySource("m", {"a": b"1"}))
+        big = MemorySource("big", {"a": bytes(store._segments.room(files=1) & ~4095)})
+        store.publish(big)
+        for _ in range(20):
+            store.attach(manifest.fingerprint, 1, "", "")
+        root.close()
+
+
 def test_what_cannot_fit_is_refused_before_a_byte_is_written(store, root):
     free = os.fstatvfs(root.objects).f_bavail * os.fstatvfs(root.objects).f_frsize
     source = MemorySource("m", {"a": b"1"})
@@ -171,6 +221,44 @@ def test_what_cannot_fit_is_refused_before_a_byte_is_written(store, root):
 def test_a_second_daemon_is_told_who_has_the_root(root):
     with pytest.raises(ConflictError, match=f"pid {os.getpid()}"):
         Root(root.path)
+
+
+def test_a_root_of_somebody_else_is_refused(memory):
+    if os.geteuid() != 0:
+        pytest.skip("needs leave to give a directory away")
+    theirs = memory / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, 65534, 65534)
+    victim = memory / "victim"
+    victim.write_text("precious")
+    (theirs / ".version").symlink_to(victim)
+    with pytest.raises(NotAllowedError, match="belongs to user 65534"):
+        Root(theirs)
+    assert victim.read_text() == "precious"
+
+
+def test_a_root_that_others_may_write_is_refused(memory):
+    (memory / "open").mkdir()
+    (memory / "open").chmod(0o777)
+    with pytest.raises(NotAllowedError, match="mode 777"):
+        Root(memory / "open")
+
+
+def test_a_symlink_in_the_root_is_not_followed(memory):
+    Root(memory / "root").close()
+    (memory / "root" / "leases").rmdir()
+    (memory / "root" / "leases").symlink_to(memory)
+    with pytest.raises(NotAllowedError, match="leases"):
+        Root(memory / "root")
+
+
+@pytest.mark.parametrize(
+    ("socket_mode", "view_mode"), [(0o600, 0o700), (0o660, 0o750), (0o666, 0o755)]
+)
+def test_who_may_not_open_the_socket_may_not_enter_the_view(memory, socket_mode, view_mode):
+    Root(memory / "root", socket_mode).close()
+    view = memory / "root" / "tenants" / "default"
+    assert view.stat().st_mode & 0o777 == view_mode
 
 
 def test_a_root_must_be_on_a_tmpfs(tmp_path):
@@ -186,13 +274,13 @@ def test_a_root_of_a_newer_layout_is_refused(memory):
 
 
 def test_a_restart_finds_everything(root, memory):
-    store = Store(root, idle_seconds=30)
+    store = Store(root)
     manifest, _ = store.publish(MemorySource("m", {"a": b"1234"}))
     lease, _ = store.attach(manifest.fingerprint, 1, "cmd", "host")
     root.close()
     again = Root(memory / "root")
     try:
-        store = Store(again, idle_seconds=30)
+        store = Store(again)
         store.recover()
         assert store.model("m") == manifest
         assert [found.id for found in store.leases()] == [lease.id]
@@ -209,8 +297,9 @@ def test_recovery_sweeps_what_was_not_finished(root, store):
     (objects / ("ab" * 32)).write_bytes(b"named by no model")
     (view / ("cd" * 32)).write_bytes(b"linked to nothing")
     (root.path / "leases" / ".half").write_bytes(b"{")
+    (view / manifest.tensors[0].segment).unlink()
     (root.path / "models/default" / ("ef" * 32)).write_bytes(b"damaged")
-    Store(root, idle_seconds=30).recover()
+    Store(root).recover()
     assert files_under(root.path) == {
         f"objects/{manifest.tensors[0].segment}",
         f"tenants/default/{manifest.tensors[0].segment}",
@@ -221,7 +310,7 @@ def test_recovery_sweeps_what_was_not_finished(root, store):
 def test_a_manifest_whose_segment_is_gone_is_dropped(root, store):
     manifest, _ = store.publish(MemorySource("m", {"a": b"1234"}))
     os.unlink(root.path / "objects" / manifest.tensors[0].segment)
-    fresh = Store(root, idle_seconds=30)
+    fresh = Store(root)
     fresh.recover()
     with pytest.raises(NotFoundError):
         fresh.attach(manifest.fingerprint, 1, "", "")

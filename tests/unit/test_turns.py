@@ -1,4 +1,4 @@
-"""One leads, the others wait; who stands still loses the turn."""
+"""One leads, the others wait."""
 
 from __future__ import annotations
 
@@ -7,29 +7,23 @@ import threading
 import pytest
 
 from support.daemon import wait_until
-from tetris.errors import ConflictError, UnavailableError
+from tetris.errors import ConflictError
 from tetrisd.turns import Turns
 
 
-class Clock:
-    """Time that moves when told."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+def always() -> bool:
+    return True
 
 
 def test_a_second_caller_waits_for_the_first_to_finish():
-    turns = Turns(Clock(), idle_seconds=10)
+    turns = Turns()
     order: list[str] = []
 
     def second() -> None:
-        with turns.lead("model"):
+        with turns.lead("model", always):
             order.append("second")
 
-    with turns.lead("model"):
+    with turns.lead("model", always):
         thread = threading.Thread(target=second)
         thread.start()
         order.append("first")
@@ -38,48 +32,24 @@ def test_a_second_caller_waits_for_the_first_to_finish():
 
 
 def test_different_keys_do_not_wait_for_each_other():
-    turns = Turns(Clock(), idle_seconds=10)
-    with turns.lead("a"), turns.lead("b"):
+    turns = Turns()
+    with turns.lead("a", always), turns.lead("b", always):
         pass
 
 
-def test_a_leader_idle_past_the_limit_loses_its_turn_and_is_told():
-    clock, told = Clock(), threading.Event()
-    turns = Turns(clock, idle_seconds=10)
-    with turns.lead("model", on_lost=told.set) as first:
-        clock.now = 11
-        with turns.lead("model") as second:
-            assert told.is_set()
-            with pytest.raises(ConflictError, match="took over"):
-                first.progress()
-            second.progress()
-
-
-def test_progress_keeps_the_turn():
-    clock = Clock()
-    turns = Turns(clock, idle_seconds=10)
-    with turns.lead("model") as first:
-        clock.now = 9
-        first.progress()
-        clock.now = 15
-        with pytest.raises(UnavailableError), turns.lead("model", wanted=lambda: False):
-            pytest.fail("the turn was not free")
-        first.progress()
-
-
 def test_a_waiter_that_nobody_wants_any_more_leaves():
-    turns = Turns(Clock(), idle_seconds=1000)
+    turns = Turns()
     left = threading.Event()
     wanted = [True]
 
     def waiter() -> None:
         try:
-            with turns.lead("model", wanted=lambda: wanted[0]):
+            with turns.lead("model", lambda: wanted[0]):
                 pass
-        except UnavailableError:
+        except ConflictError:
             left.set()
 
-    with turns.lead("model"):
+    with turns.lead("model", always):
         thread = threading.Thread(target=waiter)
         thread.start()
         wanted[0] = False
@@ -88,8 +58,8 @@ def test_a_waiter_that_nobody_wants_any_more_leaves():
 
 
 def test_the_turn_of_one_that_failed_is_free():
-    turns = Turns(Clock(), idle_seconds=10)
-    with pytest.raises(ValueError, match="boom"), turns.lead("model"):
+    turns = Turns()
+    with pytest.raises(ValueError, match="boom"), turns.lead("model", always):
         raise ValueError("boom")
-    with turns.lead("model"):
+    with turns.lead("model", always):
         pass

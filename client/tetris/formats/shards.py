@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from tetris.errors import CorruptDataError
-from tetris.formats.bundle import Entry
+from tetris.formats.bundle import Entry, Slice
 from tetris.formats.directory import pread
 from tetris.formats.dtypes import BY_NAME
 from tetris.formats.model import CheckpointFiles
@@ -17,6 +17,8 @@ from tetris.shm import crc32c
 
 # Shards kept open at once: a model may have more than a process may have files.
 _OPEN = 64
+# What is read of a slice at once.
+_STEP = 8 << 20
 
 
 class Shards:
@@ -65,15 +67,31 @@ class Shards:
         """
         itemsize = BY_NAME[entry.dtype].itemsize
         for part in entry.slices:
-            name = self.files.shard_name(part.shard)
-            data = pread(self.fd(part.shard), part.offset, part.nbytes, name)
-            if crc32c(data) != part.crc32c:
+            runs = slice_runs(entry.shape, itemsize, part.extents)
+            if self._scatter(part, runs, target) != part.crc32c:
                 raise CorruptDataError(
                     f"tensor {entry.name!r}: slice {list(part.extents)} does not match its CRC32C: "
                     "the data is damaged or changed under the publisher"
                 )
-            for to, start, nbytes in slice_runs(entry.shape, itemsize, part.extents):
-                target[to : to + nbytes] = data[start : start + nbytes]
+
+    def _scatter(
+        self, part: Slice, runs: Iterator[tuple[int, int, int]], target: memoryview
+    ) -> int:
+        """Read a slice step by step and copy its runs, which follow each other; its CRC32C."""
+        name, crc = self.files.shard_name(part.shard), 0
+        to = left = 0
+        for start in range(0, part.nbytes, _STEP):
+            nbytes = min(_STEP, part.nbytes - start)
+            data = pread(self.fd(part.shard), part.offset + start, nbytes, name)
+            crc = crc32c(data, crc)
+            at = 0
+            while at < nbytes:
+                if not left:
+                    to, _, left = next(runs)
+                now = min(left, nbytes - at)
+                target[to : to + now] = data[at : at + now]
+                at, to, left = at + now, to + now, left - now
+        return crc
 
     def chunks(self, entry: Entry, nbytes: int) -> Iterator[bytes]:
         """The bytes of a tensor in pieces of at most ``nbytes``.
