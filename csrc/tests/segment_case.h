@@ -19,7 +19,7 @@
 static int dir; /* a fresh directory for every test */
 
 /* Makes segment `name`, every byte being `value`. */
-static void make(const char *name, int value)
+static inline void make(const char *name, int value)
 {
     void *map = NULL;
 
