@@ -136,6 +136,7 @@ static int open_for_claim(int dirfd, const char *name)
 
 int tetris_segment_claim(int dirfd, const char *name, int *fd)
 {
+    struct stat st;
     int error;
     int claim = open_for_claim(dirfd, name);
 
@@ -144,8 +145,27 @@ int tetris_segment_claim(int dirfd, const char *name, int *fd)
     error = lock(claim, F_WRLCK);
     if (error)
         return close_after(claim, error == -EAGAIN || error == -EACCES ? -EBUSY : error);
+    /* Another remover may have been here between open and lock, and the name may be a new
+     * segment's by now: it is not ours to unlink. */
+    if (fstat(claim, &st))
+        return close_after(claim, -errno);
+    if (st.st_nlink == 0)
+        return close_after(claim, -ENOENT);
     *fd = claim;
     return 0;
+}
+
+/* The kernel answers EAGAIN when a rename elsewhere made it doubt a "..", which passes, and while a
+ * client holds a file lease on the file, which lasts for as long as 45 s. */
+static long open_patiently(int dirfd, const char *path, struct open_how *how)
+{
+    int doubts = 0;
+    long result;
+
+    do {
+        result = syscall(SYS_openat2, dirfd, path, how, sizeof *how);
+    } while (result < 0 && (errno == EINTR || (errno == EAGAIN && doubts++ < 3)));
+    return result;
 }
 
 int tetris_open_beneath(int dirfd, const char *path, int flags, int *fd)
@@ -155,11 +175,8 @@ int tetris_open_beneath(int dirfd, const char *path, int flags, int *fd)
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
     };
     struct stat st;
-    long result;
+    long result = open_patiently(dirfd, path, &how);
 
-    do {
-        result = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
-    } while (result < 0 && (errno == EINTR || errno == EAGAIN));
     if (result < 0)
         return -errno;
     if (fstat((int)result, &st))

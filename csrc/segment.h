@@ -31,12 +31,14 @@ int tetris_unmap(void *addr, size_t n);
 /* Sets *referenced to whether anybody maps `name`. */
 int tetris_segment_probe(int dirfd, const char *name, int *referenced);
 
-/* Takes the write lock for removal: -EBUSY while anybody maps `name`. Unlink every link of it, then
- * close *fd. No new reference can be taken meanwhile, and none succeeds afterwards. */
+/* Takes the write lock for removal: -EBUSY while anybody maps `name`, -ENOENT when another remover
+ * was first. Unlink every link of it, then close *fd. No new reference can be taken meanwhile, and
+ * none succeeds afterwards. */
 int tetris_segment_claim(int dirfd, const char *name, int *fd);
 
 /* Opens the regular file `path` (the directory, with O_DIRECTORY) below dirfd, without following
- * a link out of it. -EXDEV: it leads outside; -EINVAL: not a regular file. */
+ * a link out of it. -EXDEV: it leads outside; -EINVAL: not a regular file; -EAGAIN: another process
+ * holds a file lease on it. */
 int tetris_open_beneath(int dirfd, const char *path, int flags, int *fd);
 
 #endif

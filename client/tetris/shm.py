@@ -31,6 +31,8 @@ _MEANING: dict[int, tuple[type[TetrisError], str]] = {
     errno.ENOENT: (NotFoundError, "there is none, or it is being removed"),
     errno.ENOSPC: (NoSpaceError, "the tmpfs is full"),
     errno.EDQUOT: (NoSpaceError, "the tmpfs quota is used up"),
+    errno.ENOMEM: (NoSpaceError, "no memory, or more mappings than vm.max_map_count allows"),
+    errno.EAGAIN: (ConflictError, "another process is writing it"),
     errno.EBUSY: (ConflictError, "it is in use"),
     errno.EEXIST: (ConflictError, "it exists already"),
     errno.EBADMSG: (InvalidModelError, "it is not a segment of the expected size"),
@@ -47,6 +49,21 @@ def check(result: int, call: str, name: str) -> None:
             kind, meaning = _MEANING[-result]
             raise kind(f"{call} {name}: {meaning}")
         raise SystemCallError(call, name, -result)
+
+
+def _c_string(name: str) -> bytes:
+    """``name`` as the kernel takes it; C would take a zero byte for its end.
+
+    Raises:
+        InvalidModelError: no file can have that name.
+    """
+    try:
+        encoded = os.fsencode(name)
+    except UnicodeEncodeError:
+        raise InvalidModelError(f"{name!r} cannot be a file name") from None
+    if b"\0" in encoded:
+        raise InvalidModelError(f"{name!r} cannot be a file name: it has a zero byte")
+    return encoded
 
 
 class Mapping:
@@ -89,7 +106,7 @@ def map_segment(dirfd: int, name: str, nbytes: int, *, writable: bool = False) -
     """
     out = ffi.new("void **")
     mode = lib.TETRIS_MAP_PRIVATE if writable else lib.TETRIS_MAP_SHARED
-    check(lib.tetris_segment_map(dirfd, name.encode(), nbytes, mode, out), "map", name)
+    check(lib.tetris_segment_map(dirfd, _c_string(name), nbytes, mode, out), "map", name)
     return Mapping(out[0], nbytes, writable=writable)
 
 
@@ -100,13 +117,13 @@ def reserve(dirfd: int, hidden: str, nbytes: int) -> Mapping:
         NoSpaceError: the tmpfs is full; nothing was left behind.
     """
     out = ffi.new("void **")
-    check(lib.tetris_segment_reserve(dirfd, hidden.encode(), nbytes, out), "reserve", hidden)
+    check(lib.tetris_segment_reserve(dirfd, _c_string(hidden), nbytes, out), "reserve", hidden)
     return Mapping(out[0], nbytes, writable=True)
 
 
 def seal(dirfd: int, hidden: str, name: str) -> bool:
     """Make ``hidden`` read-only and visible as ``name``; False when ``name`` exists already."""
-    result = lib.tetris_segment_seal(dirfd, hidden.encode(), name.encode())
+    result = lib.tetris_segment_seal(dirfd, _c_string(hidden), _c_string(name))
     if result == -errno.EEXIST:
         return False
     check(result, "seal", name)
@@ -120,7 +137,7 @@ def is_referenced(dirfd: int, name: str) -> bool:
         NotFoundError: there is none.
     """
     out = ffi.new("int *")
-    check(lib.tetris_segment_probe(dirfd, name.encode(), out), "probe", name)
+    check(lib.tetris_segment_probe(dirfd, _c_string(name), out), "probe", name)
     return bool(out[0])
 
 
@@ -134,7 +151,7 @@ def claimed(dirfd: int, name: str) -> Iterator[None]:
     """
 
     out = ffi.new("int *")
-    check(lib.tetris_segment_claim(dirfd, name.encode(), out), "claim", name)
+    check(lib.tetris_segment_claim(dirfd, _c_string(name), out), "claim", name)
     try:
         yield
     finally:
@@ -150,7 +167,7 @@ def open_beneath(dirfd: int, path: str, flags: int) -> int:
         InvalidModelError: it is not a regular file.
     """
     out = ffi.new("int *")
-    result = lib.tetris_open_beneath(dirfd, path.encode(), flags, out)
+    result = lib.tetris_open_beneath(dirfd, _c_string(path), flags, out)
     if result == -errno.EINVAL:
         raise InvalidModelError(f"{path} is not a regular file")
     check(result, "open", path)
@@ -201,7 +218,7 @@ def select_digest_path(name: str) -> None:
     Raises:
         SystemCallError: this CPU does not have it.
     """
-    check(lib.tetris_digest_select(name.encode()), "select digest path", name)
+    check(lib.tetris_digest_select(_c_string(name)), "select digest path", name)
 
 
 class Sum:

@@ -1,6 +1,7 @@
 /* segment.h: the mapping is the reference, and removal cannot race it. */
 #include "segment_case.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 
@@ -108,46 +109,114 @@ static void test_reader_cannot_write_lock(void)
     close(fd);
 }
 
-struct pipes {
+struct holder {
+    pid_t child;
     int ready[2], done[2];
 };
 
-/* Takes a file lease, which makes a blocking open for writing wait until the kernel breaks it. */
-static void hold_file_lease(void *argument)
+/* Starts a process that holds a file lease on "a", which makes an open that conflicts with it wait
+ * until the kernel breaks it. */
+static void hold_file_lease(struct holder *holder, int flags, int type)
 {
-    struct pipes *pipes = argument;
-    int fd = openat(dir, "a", O_RDONLY | O_CLOEXEC);
-    char byte = fcntl(fd, F_SETLEASE, F_RDLCK) == 0 ? 'y' : 'n';
+    char byte = 'n';
 
-    signal(SIGIO, SIG_IGN); /* the request to give it up */
-    if (write(pipes->ready[1], &byte, 1) == 1 && read(pipes->done[0], &byte, 1) < 0)
-        _exit(1);
-    close(fd);
+    CHECK_EQUAL(pipe(holder->ready) | pipe(holder->done), 0);
+    holder->child = fork();
+    if (holder->child == 0) {
+        int fd = openat(dir, "a", flags | O_CLOEXEC);
+
+        signal(SIGIO, SIG_IGN); /* the request to give it up */
+        byte = fcntl(fd, F_SETLEASE, type) == 0 ? 'y' : 'n';
+        if (write(holder->ready[1], &byte, 1) == 1 && read(holder->done[0], &byte, 1) < 0)
+            _exit(1);
+        _exit(0);
+    }
+    CHECK_EQUAL(read(holder->ready[0], &byte, 1), 1);
+    CHECK_EQUAL(byte, 'y');
+}
+
+static void let_go(struct holder *holder)
+{
+    CHECK_EQUAL(write(holder->done[1], "", 1), 1);
+    waitpid(holder->child, NULL, 0);
+    for (int end = 0; end < 2; end++) {
+        close(holder->ready[end]);
+        close(holder->done[end]);
+    }
 }
 
 static void test_file_lease_does_not_stall(void)
 {
-    struct pipes pipes;
-    char byte = 'n';
-    pid_t child;
+    struct holder holder;
 
     make("a", 1);
-    CHECK_EQUAL(pipe(pipes.ready) | pipe(pipes.done), 0);
-    child = fork();
-    if (child == 0) {
-        hold_file_lease(&pipes);
-        _exit(0);
-    }
-    CHECK_EQUAL(read(pipes.ready[0], &byte, 1), 1);
-    CHECK_EQUAL(byte, 'y');
+    hold_file_lease(&holder, O_RDONLY, F_RDLCK);
     CHECK_EQUAL(claim("a"), -EBUSY); /* a stalled one would succeed, 45 s later */
-    CHECK_EQUAL(write(pipes.done[1], &byte, 1), 1);
-    waitpid(child, NULL, 0);
+    let_go(&holder);
     CHECK_EQUAL(claim("a"), 0);
-    for (int end = 0; end < 2; end++) {
-        close(pipes.ready[end]);
-        close(pipes.done[end]);
+}
+
+static int open_beneath(const char *path)
+{
+    int fd = -1, error = tetris_open_beneath(dir, path, O_RDONLY, &fd);
+
+    if (error == 0)
+        close(fd);
+    return error;
+}
+
+static void test_file_lease_does_not_stall_reading(void)
+{
+    struct holder holder;
+
+    make("a", 1);
+    CHECK_EQUAL(fchmodat(dir, "a", 0644, 0), 0);
+    hold_file_lease(&holder, O_RDWR, F_WRLCK);
+    CHECK_EQUAL(open_beneath("a"), -EAGAIN); /* likewise */
+    let_go(&holder);
+    CHECK_EQUAL(open_beneath("a"), 0);
+}
+
+/* Claims "a" over and over and puts a new one there. A remover unlinks it and a publisher makes it
+ * anew; the rename that stands for both makes the moment to miss short, and missing it likely. */
+static void *replace(void *stop)
+{
+    while (!__atomic_load_n((int *)stop, __ATOMIC_RELAXED)) {
+        int fd = -1;
+
+        make("next", 1);
+        while (tetris_segment_claim(dir, "a", &fd))
+            continue;
+        CHECK_EQUAL(renameat(dir, "next", dir, "a"), 0);
+        close(fd);
     }
+    return NULL;
+}
+
+/* What is claimed is what the name stands for: else a slow remover unlinks another's new segment. */
+static void test_two_removers(void)
+{
+    int stop = 0, claims = 0, strangers = 0;
+    pthread_t rival;
+
+    make("a", 1);
+    CHECK_EQUAL(pthread_create(&rival, NULL, replace, &stop), 0);
+    for (int i = 0; i < 20000; i++) {
+        struct stat claimed, named;
+        int fd = -1, error = tetris_segment_claim(dir, "a", &fd);
+
+        CHECK(error == 0 || error == -EBUSY || error == -ENOENT);
+        if (error)
+            continue;
+        claims++;
+        CHECK_EQUAL(fstat(fd, &claimed) | fstatat(dir, "a", &named, 0), 0);
+        strangers += claimed.st_ino != named.st_ino;
+        close(fd);
+    }
+    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+    pthread_join(rival, NULL);
+    CHECK(claims > 0);
+    CHECK_EQUAL(strangers, 0);
 }
 
 int main(void)
@@ -158,5 +227,7 @@ int main(void)
     RUN(test_claim_without_privilege);
     RUN(test_reader_cannot_write_lock);
     RUN(test_file_lease_does_not_stall);
+    RUN(test_file_lease_does_not_stall_reading);
+    RUN(test_two_removers);
     return CHECK_RESULT;
 }
