@@ -9,6 +9,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* headers older than the kernel */
+#endif
+
 /* Closes fd, keeping the error that made us give up. */
 static int close_after(int fd, int error)
 {
@@ -98,6 +102,11 @@ int tetris_segment_map(int dirfd, const char *name, size_t n, int mode, void **a
 int tetris_unmap(void *addr, size_t n)
 {
     return munmap(addr, n) ? -errno : 0;
+}
+
+int tetris_populate(void *addr, size_t n)
+{
+    return madvise(addr, n, MADV_POPULATE_WRITE) ? -errno : 0;
 }
 
 int tetris_segment_probe(int dirfd, const char *name, int *referenced)

@@ -28,6 +28,10 @@ int tetris_segment_map(int dirfd, const char *name, size_t n, int mode, void **a
 
 int tetris_unmap(void *addr, size_t n);
 
+/* Makes the pages of a writable mapping present, so that another thread need not wait for them.
+ * -EINVAL: this kernel (before 5.14) cannot; nothing is lost by that. */
+int tetris_populate(void *addr, size_t n);
+
 /* Sets *referenced to whether anybody maps `name`. */
 int tetris_segment_probe(int dirfd, const char *name, int *referenced);
 

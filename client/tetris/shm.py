@@ -26,6 +26,7 @@ from tetris.errors import (
 )
 
 DIGEST_SIZE = 32
+_SHARED, _PRIVATE = lib.TETRIS_MAP_SHARED, lib.TETRIS_MAP_PRIVATE
 
 _MEANING: dict[int, tuple[type[TetrisError], str]] = {
     errno.ENOENT: (NotFoundError, "there is none, or it is being removed"),
@@ -57,6 +58,8 @@ def _c_string(name: str) -> bytes:
     Raises:
         InvalidModelError: no file can have that name.
     """
+    if name.isascii() and "\0" not in name:
+        return name.encode()
     try:
         encoded = os.fsencode(name)
     except UnicodeEncodeError:
@@ -73,9 +76,9 @@ class Mapping:
     close, so memory that somebody still reads cannot be unmapped.
     """
 
-    __slots__ = ("__weakref__", "_memory", "nbytes", "writable")
+    __slots__ = ("_memory", "nbytes", "writable")
 
-    def __init__(self, address: Any, nbytes: int, *, writable: bool) -> None:
+    def __init__(self, address: Any, nbytes: int, writable: bool) -> None:
         self._memory = ffi.gc(address, lambda a: lib.tetris_unmap(a, nbytes))
         self.nbytes = nbytes
         self.writable = writable
@@ -84,6 +87,10 @@ class Mapping:
     def address(self) -> int:
         """Where the first byte is."""
         return int(ffi.cast("uintptr_t", self._memory))
+
+    def populate(self) -> None:
+        """Make the pages of a writable mapping present; does nothing where the kernel cannot."""
+        lib.tetris_populate(self._memory, self.nbytes)
 
     def buffer(self) -> memoryview:
         """The bytes; the view keeps the mapping alive. Read-only unless ``writable``."""
@@ -105,9 +112,9 @@ def map_segment(dirfd: int, name: str, nbytes: int, *, writable: bool = False) -
         InvalidModelError: not a segment of that size.
     """
     out = ffi.new("void **")
-    mode = lib.TETRIS_MAP_PRIVATE if writable else lib.TETRIS_MAP_SHARED
+    mode = _PRIVATE if writable else _SHARED
     check(lib.tetris_segment_map(dirfd, _c_string(name), nbytes, mode, out), "map", name)
-    return Mapping(out[0], nbytes, writable=writable)
+    return Mapping(out[0], nbytes, writable)
 
 
 def reserve(dirfd: int, hidden: str, nbytes: int) -> Mapping:
@@ -118,7 +125,7 @@ def reserve(dirfd: int, hidden: str, nbytes: int) -> Mapping:
     """
     out = ffi.new("void **")
     check(lib.tetris_segment_reserve(dirfd, _c_string(hidden), nbytes, out), "reserve", hidden)
-    return Mapping(out[0], nbytes, writable=True)
+    return Mapping(out[0], nbytes, True)
 
 
 def seal(dirfd: int, hidden: str, name: str) -> bool:
