@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 PROTOS := $(shell find proto -name '*.proto')
 
-.PHONY: help setup demo test test-slow test-oldest test-all lint format bench asan gen gen-check wheel clean
+.PHONY: help setup demo test test-oldest test-all lint format bench asan gen gen-check wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -20,15 +20,12 @@ demo: setup ## the main job on a real model: stock and sharing processes side by
 
 test: setup ## C and Python tests, under 20 minutes
 	$(RUN) meson test -C build/cp* --print-errorlogs
-	$(RUN) python -m pytest -m "not slow"
-
-test-slow: setup ## the tests that `make test` leaves out
-	$(RUN) python -m pytest -m slow
+	$(RUN) python -m pytest
 
 test-oldest: $(OLDEST)/.ready ## the TensorFlow tests on the oldest release served, from the built wheel
 	cd tests && ../$(OLDEST)/bin/pytest -c ../pyproject.toml unit integration
 
-test-all: lint asan test test-slow test-oldest gen-check ## everything CI runs
+test-all: lint asan test test-oldest gen-check ## everything CI runs
 
 lint: setup ## ruff and mypy --strict
 	$(RUN) ruff check .
