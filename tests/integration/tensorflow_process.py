@@ -1,4 +1,4 @@
-"""Running something under one or another TensorFlow, in a process of its own."""
+"""Running something under TensorFlow, in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,28 +9,16 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
-OLDEST = os.environ.get("TETRIS_OLDEST_TENSORFLOW")
-"""Directory of packages with the oldest TensorFlow we serve; without it its tests are skipped."""
+from support.daemon import die_with_parent
 
-tensorflows = pytest.mark.parametrize(
-    "tensorflow",
-    [
-        "installed",
-        pytest.param(
-            "oldest",
-            marks=pytest.mark.skipif(not OLDEST, reason="TETRIS_OLDEST_TENSORFLOW is not set"),
-        ),
-    ],
-)
+TESTS = Path(__file__).parents[1]
 
 
 def run_python(
-    *arguments: object, tensorflow: str = "installed", check: bool = True, **environment: str
+    *arguments: object, check: bool = True, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run Python with ``arguments``; its output is in the failure if it fails."""
-    path = [str(OLDEST)] if tensorflow == "oldest" else []
-    path += [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    path = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         env={
@@ -42,6 +30,7 @@ def run_python(
         capture_output=True,
         text=True,
         timeout=280,
+        preexec_fn=die_with_parent,
     )
     if check and done.returncode:
         pytest.fail(f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")

@@ -17,22 +17,18 @@ pytest.importorskip("tensorflow")
 KNOWN = {"holes 4 6 0,1:-"}
 
 
-@pytest.fixture(scope="module", params=["installed", "oldest"])
-def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Runs all cases once per mode."""
-    from integration.tensorflow_process import OLDEST
-
-    if request.param == "oldest" and not OLDEST:
-        pytest.skip("TETRIS_OLDEST_TENSORFLOW is not set")
     root = tmp_path_factory.mktemp("checkpoints")
     module = ("-m", "tensorflow_side.cases")
-    run_python(*module, "build", root, tensorflow=request.param)
+    run_python(*module, "build", root)
     known: dict[str, Any] = {}
 
     def run(mode: str) -> dict[str, Any]:
         if mode not in known:
             out = root / f"{mode}.json"
-            run_python(*module, "run", root, mode, out, tensorflow=request.param)
+            run_python(*module, "run", root, mode, out)
             known[mode] = json.loads(out.read_text())
         return dict(known[mode])
 

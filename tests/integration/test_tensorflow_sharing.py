@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.tensorflow_process import run_python, tensorflows
+from integration.tensorflow_process import run_python
 
 pytest.importorskip("tensorflow")
 
@@ -24,11 +24,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@tensorflows
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_scenario(models: Path, scenario: str, tensorflow: str) -> None:
+def test_scenario(models: Path, scenario: str) -> None:
     """What it asserts is the docstring of its function in ``tensorflow_side.scenarios``."""
-    run_python("-m", "tensorflow_side.scenarios", scenario, models, tensorflow=tensorflow)
+    run_python("-m", "tensorflow_side.scenarios", scenario, models)
 
 
 PROGRAM = """
