@@ -53,6 +53,7 @@ gen-check: gen ## the committed protobuf modules are what proto/ says
 wheel: setup ## one abi3 wheel in dist/
 	rm -f dist/*.whl
 	$(RUN) pip wheel -q --no-build-isolation --no-deps -w dist -Cbuild-dir=build/wheel .
+	$(RUN) python -m wheel tags --python-tag cp310 --remove dist/*.whl  # compiled for 3.10's limited API, whoever built it
 
 clean: ## remove what was built
 	rm -rf build dist $(VENV) $(OLDEST) $(GEN)

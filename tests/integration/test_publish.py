@@ -250,6 +250,14 @@ with Rpc(sys.argv[1]).stub() as stub:
 """
 
 
+def wait_until_half_is_there(daemon):
+    """gRPC takes messages from a publisher before it sends them."""
+    wait_until(
+        lambda: any(n.startswith(".") for n in os.listdir(daemon.root / "objects")),
+        what="the first half's arrival",
+    )
+
+
 @pytest.fixture
 def half_publisher(daemon):
     child = subprocess.Popen(
@@ -260,10 +268,7 @@ def half_publisher(daemon):
     )
     assert child.stdout is not None
     assert child.stdout.readline() == b"half\n"
-    wait_until(
-        lambda: any(n.startswith(".") for n in os.listdir(daemon.root / "objects")),
-        what="the first half's arrival",
-    )
+    wait_until_half_is_there(daemon)
     yield child
     child.kill()
     child.communicate()
@@ -288,6 +293,7 @@ def test_a_leader_that_hangs_is_cut_off_and_a_waiter_goes_on(tmp_path, memory):
         )
         try:
             assert child.stdout.readline() == b"half\n"
+            wait_until_half_is_there(daemon)
             child.send_signal(signal.SIGSTOP)
             answer = publish_stream(
                 daemon, [header(claim(shape=(8,), nbytes=8)), data(b"12345678")]
@@ -330,6 +336,7 @@ def test_stalled_publishers_starve_nobody(tmp_path, memory):
         path = random_model(tmp_path / "m")
         with tetris.attach(path, socket=daemon.socket) as model:  # once the stalled are cut off
             assert len(model) == 3
+        wait_until(lambda: len(cut) == MAX_PUBLISHES, what="the cutting off")
         go.set()
         for thread in threads:
             thread.join(60)
