@@ -14,8 +14,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import tetris
-from support.daemon import Daemon, die_with_parent
-from support.models import random_model
+from support.daemon import Daemon, die_with_parent, wait_until
+from support.models import data_file, random_model
 from tetris.rpc import Rpc
 from tetris.v1 import tetris_pb2 as pb
 
@@ -125,3 +125,57 @@ def test_a_restart_finds_models_and_serves_them_without_reading_the_files(daemon
     with tetris.attach(path, socket=daemon.socket) as model:
         assert model.manifest == manifest
         assert model["t0"].nbytes == 65536
+
+
+UNPRIVILEGED = """
+import os, sys
+import tetris.client, tetris.model, tetris.upload, tetrisd.main
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+sys.exit(tetrisd.main.main(sys.argv[1:]))
+"""
+
+
+def test_it_runs_without_privileges(memory, tmp_path):
+    """Also the removal of what a failed publish made: segments are 0444 for their owner, too."""
+    if os.geteuid() != 0:
+        pytest.skip("every run is such a run")
+    home, run = memory / "nobody", tmp_path / "run"
+    for directory in (home, run):
+        directory.mkdir()
+        os.chown(directory, 65534, 65534)
+    for parent in (tmp_path, *tmp_path.parents, memory, *memory.parents):
+        if not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            UNPRIVILEGED,
+            f"--root={home}/root",
+            f"--socket={run}/tetrisd.sock",
+            "--socket-mode=600",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent,
+    )
+    try:
+        while "ready on" not in (line := process.stderr.readline()):
+            assert line, "it ended"
+        path = random_model(tmp_path / "m")
+        with tetris.attach(path, socket=run / "tetrisd.sock") as model:
+            assert model["t0"].nbytes == 65536
+        objects = set(os.listdir(home / "root" / "objects"))
+        broken = random_model(tmp_path / "broken")
+        body = bytearray(data_file(broken).read_bytes())
+        body[-1] ^= 1
+        data_file(broken).write_bytes(body)
+        with pytest.raises(tetris.errors.CorruptDataError):
+            tetris.publish(broken, socket=run / "tetrisd.sock")
+        wait_until(
+            lambda: set(os.listdir(home / "root" / "objects")) == objects, what="the clean-up"
+        )
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+        process.stderr.close()
