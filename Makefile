@@ -5,7 +5,6 @@ OLDEST := .venv-oldest
 GEN := .venv-gen
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-PROTOS := $(shell find proto -name '*.proto')
 
 .PHONY: help setup demo test test-oldest test-all lint format bench asan gen gen-check wheel clean
 .DEFAULT_GOAL := help
@@ -25,7 +24,7 @@ test: setup ## C and Python tests, under 20 minutes
 test-oldest: $(OLDEST)/.ready ## the TensorFlow tests on the oldest release served, from the built wheel
 	cd tests && ../$(OLDEST)/bin/pytest -c ../pyproject.toml unit integration
 
-test-all: lint asan test test-oldest gen-check ## everything CI runs
+test-all: test lint asan gen-check demo test-oldest ## everything CI runs
 
 lint: setup ## ruff and mypy --strict
 	$(RUN) ruff check .

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-MIB = 1 << 20
-
 
 class Cost(NamedTuple):
     """Of one process, in bytes; the pages of a store's segments are left out of all three.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from tetris.errors import InvalidModelError
+from tetris.formats.bundle import MAX_STRING_BYTES
 from tetris.formats.dtypes import BY_NAME
 from tetris.manifest import Claim
 
@@ -26,6 +27,12 @@ def check_claims(model: str, claims: Sequence[Claim]) -> None:
         raise InvalidModelError(f"model name {model[:80]!r}: give 1 to {MAX_NAME} printable bytes")
     if len(claims) > MAX_TENSORS:
         raise InvalidModelError(f"model {model}: {len(claims)} tensors, at most {MAX_TENSORS} go")
+    inline = sum(len(s) for claim in claims for s in claim.strings)
+    if inline > MAX_STRING_BYTES:
+        raise InvalidModelError(
+            f"model {model}: {inline} bytes of strings, and the table takes {MAX_STRING_BYTES}: "
+            "leave the largest string tensors out"
+        )
     seen: set[str] = set()
     for index, claim in enumerate(claims):
         fault = _fault(index, claim, claims)

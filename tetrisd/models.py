@@ -11,7 +11,7 @@ from collections import Counter
 from google.protobuf.message import DecodeError
 
 from tetris import shm
-from tetris.errors import InvalidModelError, NotFoundError
+from tetris.errors import ConflictError, InvalidModelError, NotFoundError
 from tetris.manifest import Manifest
 from tetris.v1 import tetris_pb2 as pb
 from tetris.wire import manifest_from_wire, manifest_to_wire
@@ -90,7 +90,7 @@ class Models:
 
         Raises:
             NotFoundError: none is.
-            InvalidModelError: several are.
+            ConflictError: several are.
         """
         found = [m for m in self.all() if m.name == text]
         if not found and _PREFIX.fullmatch(text):
@@ -101,7 +101,7 @@ class Models:
             )
         if len(found) > 1:
             which = ", ".join(m.fingerprint.hex()[:12] for m in found)
-            raise InvalidModelError(
+            raise ConflictError(
                 f"{text[:80]!r} names {len(found)} models: say which one of {which}"
             )
         return found[0]

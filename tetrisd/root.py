@@ -55,7 +55,7 @@ class Root:
         self.view_path = self.path / "tenants" / TENANT
         with ExitStack() as undo:
             top = self._open(undo)
-            self._lock = self._own(undo, top)
+            self._own(undo, top)
             self._check_layout(top)
             self._objects_and_all(undo, top, socket_mode)
             os.fchmod(top, 0o711)
@@ -95,7 +95,7 @@ class Root:
         self.huge_pages = gives_huge_pages(mount)
         return top
 
-    def _own(self, undo: ExitStack, top: int) -> int:
+    def _own(self, undo: ExitStack, top: int) -> None:
         # O_CLOEXEC: a child that inherited the lock would keep the next daemon out.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open("lock", flags, 0o600, dir_fd=top)
@@ -110,7 +110,6 @@ class Root:
             ) from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        return fd
 
     def _check_layout(self, top: int) -> None:
         if "version" not in os.listdir(top):

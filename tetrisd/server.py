@@ -22,7 +22,7 @@ from tetrisd.service import MAX_PUBLISHES
 # A publish keeps a thread for as long as it takes, waiting included, and the others need some too.
 # Threads are made when needed.
 _THREADS = MAX_PUBLISHES + 16
-# A table of 50,000 tensors with long names, and 16 MiB of strings in it.
+# A table of 50,000 tensors with long names, and 16 MiB of strings in it; see tetrisd.claims.
 _MAX_MESSAGE = 32 << 20
 _OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
@@ -86,6 +86,16 @@ def serve(servicer: TetrisServicer, path: Path, mode: int) -> Server:
     return Server(server, threads, path)
 
 
+def _check_owner(directory: Path) -> None:
+    """Refuse a directory in which somebody else could put another socket in the place of ours."""
+    found = directory.stat()
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o1022 in (0o2, 0o20, 0o22):
+        raise NotAllowedError(
+            f"the socket's directory {directory} belongs to user {found.st_uid} with mode "
+            f"{found.st_mode & 0o7777:o}: name one that others may not write to"
+        )
+
+
 def _prepare(path: Path) -> bool:
     """Clear a socket that nobody answers on; make the directory, and say so, if that is missing."""
     if len(os.fsencode(path)) > 107:
@@ -94,7 +104,7 @@ def _prepare(path: Path) -> bool:
         path.parent.mkdir(mode=0o700)
         return True
     except FileExistsError:
-        pass
+        _check_owner(path.parent)
     except OSError as failed:
         raise NotFoundError(f"socket {path}: {path.parent}: {failed.strerror}") from None
     try:

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import grpc
 
 from tetris.errors import ConflictError, InvalidModelError, TetrisError
-from tetris.manifest import Claim
 from tetris.status import code_of
 from tetris.v1 import tetris_pb2 as pb
 from tetris.v1.tetris_pb2_grpc import TetrisServicer
+from tetris.wire import claim_from_wire
 from tetrisd.claims import MAX_TENSORS
 from tetrisd.leases import Lease
 from tetrisd.library import Library
@@ -82,7 +82,7 @@ class Servicer(TetrisServicer):
             source = StreamSource(
                 header.fingerprint,
                 header.name,
-                [_claim(t) for t in header.tensors],
+                [claim_from_wire(t) for t in header.tensors],
                 _signed(requests, sign),
             )
 
@@ -198,18 +198,6 @@ class Servicer(TetrisServicer):
     def _publish(self, source: Source, wanted: Callable[[], bool]) -> pb.PublishResponse:
         manifest, published = self._store.publish(source, wanted=wanted)
         return pb.PublishResponse(manifest=self._store.wire(manifest), published=published)
-
-
-def _claim(message: pb.TensorClaim) -> Claim:
-    return Claim(
-        name=message.name,
-        dtype=message.dtype,
-        shape=tuple(message.shape),
-        nbytes=message.nbytes,
-        crc32c=message.crc32c if message.HasField("crc32c") else None,
-        strings=tuple(message.strings),
-        same_as=message.same_as if message.HasField("same_as") else None,
-    )
 
 
 def _header(first: pb.PublishRequest | None) -> pb.PublishHeader:

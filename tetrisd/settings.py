@@ -32,6 +32,12 @@ def _level(text: str) -> str:
     return text.upper()
 
 
+def _absolute(text: str) -> Path:
+    if not text.startswith("/"):
+        raise ValueError
+    return Path(text)
+
+
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not seconds > 0:
@@ -47,10 +53,10 @@ class Settings:
     socket: Path = _setting(DEFAULT_SOCKET, "unix socket to listen on", Path)
     socket_mode: int = _setting(0o660, "octal mode of the socket: who may connect", _mode)
     model_root: tuple[Path, ...] = _setting(
-        (), "directory whose models the daemon may read itself", Path, many=True
+        (), "absolute directory whose models the daemon may read itself", _absolute, many=True
     )
     idle_seconds: float = _setting(
-        30.0, "a publisher that stands still this long loses its turn", _seconds
+        30.0, "a publisher that sends nothing for this long is cut off", _seconds
     )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR", _level)
 
@@ -86,12 +92,13 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
 def _from_text(parser: argparse.ArgumentParser, entry: dataclasses.Field[Any], text: str) -> Any:
     read = entry.metadata["parse"]
     try:
-        return [read(t) for t in text.split(":")] if entry.metadata["many"] else read(text)
+        parts = [read(t) for t in text.split(":") if t]
+        return parts if entry.metadata["many"] else read(text)
     except ValueError:
         parser.error(f"TETRISD_{entry.name.upper()}: {text!r} is no {entry.metadata['help']}")
 
 
 def _shown(default: Any) -> str:
-    if isinstance(default, int) and not isinstance(default, bool):
+    if isinstance(default, int):  # a mode: no other setting is a whole number
         return f"default {default:o}"
     return f"default {default}" if default != () else "repeatable; default none"

@@ -1,4 +1,4 @@
-"""The store: what the daemon can do, in plain types. It knows neither gRPC nor the wall clock."""
+"""The store: what the daemon can do. It knows nothing of gRPC; the clock is passed in."""
 
 from __future__ import annotations
 

@@ -39,8 +39,11 @@ def publish(
         socket: the daemon's.
 
     Raises:
-        InvalidModelError: the files are not a model, or damaged.
+        NotFoundError: there is no model.
+        NotAllowedError: a file of it, or the socket, may not be opened.
+        InvalidModelError: the files are not a model, or damaged (``CorruptDataError``).
         NoSpaceError: the store cannot hold it.
+        ConflictError: too many publishers at once: try again.
         UnavailableError: no daemon answers.
     """
     from tetris.client import Client
@@ -57,7 +60,7 @@ def attach(path: str | os.PathLike[str], *, socket: str | os.PathLike[str] | Non
         socket: the daemon's.
 
     Raises:
-        TetrisError: as :func:`publish`.
+        TetrisError: as :func:`publish`; a conflict only after ten minutes of trying again.
     """
     from tetris.client import Client
     from tetris.formats.model import locate

@@ -80,6 +80,7 @@ class Client:
 
         Raises:
             NotFoundError: it is not published.
+            NotAllowedError: the view is not what the daemon says, or not here.
         """
         request = pb.AttachRequest(
             fingerprint=fingerprint,
@@ -89,6 +90,13 @@ class Client:
                 host=socket_module.gethostname(),
             ),
         )
+        try:
+            return self._attachment(request)
+        except NotAllowedError:
+            # This process may have been stopped for longer than a lease waits for its holder.
+            return self._attachment(request)
+
+    def _attachment(self, request: pb.AttachRequest) -> Attachment:
         answer = self.rpc.call("Attach", request)
         manifest = manifest_from_wire(answer.manifest)
         return Attachment(view_path(answer.view), answer.lease, manifest)

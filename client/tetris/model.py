@@ -13,6 +13,7 @@ from tetris import shm
 from tetris.array import SharedArray
 from tetris.attachment import Attachment
 from tetris.errors import InvalidModelError, NotFoundError
+from tetris.formats.dtypes import BY_NAME
 from tetris.manifest import Tensor
 
 
@@ -37,8 +38,11 @@ class Model(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         """The tensor as a read-only array over the shared segment, 64-byte aligned.
 
+        Strings come as an array of ``bytes`` objects, which is this process's own.
+
         Raises:
             KeyError: the model has no such tensor.
+            NotFoundError: the model was released.
         """
         return self._array(self._tensors[name], writable=False)
 
@@ -100,7 +104,7 @@ class Model(Mapping[str, np.ndarray]):
         if not tensor.nbytes:
             empty = np.empty(tensor.shape, dtype)
             empty.flags.writeable = writable
-            return empty
+            return empty if writable else empty.view(SharedArray)
         flat = np.frombuffer(self._mapping(tensor, writable=writable).buffer(), dtype)
         array = flat.reshape(tensor.shape)
         return array if writable else array.view(SharedArray)
@@ -120,15 +124,22 @@ class Model(Mapping[str, np.ndarray]):
 
 
 def _numpy_dtype(tensor: Tensor) -> Any:
-    """The numpy type; those numpy lacks come from ml_dtypes, which TensorFlow brings along."""
+    """The numpy type; those numpy lacks come from ml_dtypes, which TensorFlow brings along.
+
+    Raises:
+        InvalidModelError: neither knows it.
+    """
+    known = BY_NAME.get(tensor.dtype)
+    name = known.numpy if known else tensor.dtype
     try:
-        return np.dtype(tensor.dtype)
+        return np.dtype(name)
     except TypeError:
         pass
     try:
         import ml_dtypes
-    except ImportError:
+
+        return np.dtype(getattr(ml_dtypes, name))
+    except (ImportError, AttributeError):
         raise InvalidModelError(
-            f"tensor {tensor.name!r} is {tensor.dtype}: install ml_dtypes to read it"
+            f"tensor {tensor.name!r} is {tensor.dtype}: install a newer ml_dtypes to read it"
         ) from None
-    return np.dtype(getattr(ml_dtypes, tensor.dtype))

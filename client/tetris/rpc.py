@@ -25,7 +25,7 @@ from tetris.v1.tetris_pb2_grpc import TetrisStub
 
 T = TypeVar("T")
 
-# A manifest of 100,000 tensors is about 15 MB; only the daemon of our own socket sends to us.
+# A manifest of 50,000 tensors is about 8 MB; only the daemon of our own socket sends to us.
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),

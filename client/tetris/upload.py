@@ -11,6 +11,7 @@ from tetris.formats.shards import Shards
 from tetris.manifest import Claim
 from tetris.shm import Sum
 from tetris.v1 import tetris_pb2 as pb
+from tetris.wire import claim_to_wire
 
 # Large enough that the cost per message vanishes, small enough to stay in the cache on both ends.
 _CHUNK = 1 << 20
@@ -28,7 +29,7 @@ def upload(files: CheckpointFiles) -> Iterator[pb.PublishRequest]:
             header=pb.PublishHeader(
                 fingerprint=files.fingerprint,
                 name=files.name,
-                tensors=[_message(claim) for claim in claims],
+                tensors=[claim_to_wire(claim) for claim in claims],
             )
         )
         for entry, claim in zip(shards.entries, claims, strict=True):
@@ -57,15 +58,3 @@ def _marked(shards: Shards, claims: Sequence[Claim]) -> list[Claim]:
             if earlier != index:
                 marked[index] = replace(claims[index], same_as=earlier)
     return marked
-
-
-def _message(claim: Claim) -> pb.TensorClaim:
-    return pb.TensorClaim(
-        name=claim.name,
-        dtype=claim.dtype,
-        shape=claim.shape,
-        nbytes=claim.nbytes,
-        crc32c=claim.crc32c,
-        strings=claim.strings,
-        same_as=claim.same_as,
-    )

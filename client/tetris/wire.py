@@ -1,8 +1,8 @@
-"""Manifests to and from protobuf: the form they have on the wire and on disk."""
+"""Manifests and claims to and from protobuf: the form they have on the wire and on disk."""
 
 from __future__ import annotations
 
-from tetris.manifest import Manifest, Tensor
+from tetris.manifest import Claim, Manifest, Tensor
 from tetris.v1 import tetris_pb2 as pb
 
 
@@ -37,4 +37,30 @@ def manifest_from_wire(message: pb.Manifest) -> Manifest:
             Tensor(t.name, t.dtype, tuple(t.shape), t.nbytes, t.digest, t.crc32c, tuple(t.strings))
             for t in message.tensors
         ),
+    )
+
+
+def claim_to_wire(claim: Claim) -> pb.TensorClaim:
+    """Plain to protobuf."""
+    return pb.TensorClaim(
+        name=claim.name,
+        dtype=claim.dtype,
+        shape=claim.shape,
+        nbytes=claim.nbytes,
+        crc32c=claim.crc32c,
+        strings=claim.strings,
+        same_as=claim.same_as,
+    )
+
+
+def claim_from_wire(message: pb.TensorClaim) -> Claim:
+    """Protobuf to plain."""
+    return Claim(
+        name=message.name,
+        dtype=message.dtype,
+        shape=tuple(message.shape),
+        nbytes=message.nbytes,
+        crc32c=message.crc32c if message.HasField("crc32c") else None,
+        strings=tuple(message.strings),
+        same_as=message.same_as if message.HasField("same_as") else None,
     )

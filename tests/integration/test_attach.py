@@ -56,6 +56,7 @@ def test_arrays_are_read_only_aligned_and_right(attached):
     assert attached["layer/bias"].shape == ()
     assert attached["layer/bias"] == 7
     assert attached["layer/none"].shape == (0, 5)
+    assert np.from_dlpack(attached["layer/none"]).shape == (0, 5)
     assert set(attached) == {"layer/kernel", "layer/bias", "layer/none"}
     assert attached.manifest.name == "m/1"
 
@@ -249,6 +250,41 @@ def test_a_fork_while_other_threads_attach_and_map_is_safe(daemon, model_path):
         thread.join()
     model.release()
     assert codes == [0] * 20
+
+
+def test_an_attach_is_one_call_whatever_the_number_of_tensors(daemon, tmp_path, monkeypatch):
+    path = random_model(tmp_path / "models" / "many", tensors=500, kib=1)
+    tetris.publish(path, socket=daemon.socket)
+    calls = []
+    call = Rpc.call
+
+    def counted(self, method, *arguments, **options):
+        calls.append(method)
+        return call(self, method, *arguments, **options)
+
+    monkeypatch.setattr(Rpc, "call", counted)
+    with tetris.attach(path, socket=daemon.socket) as model:
+        assert len(list(model.values())) == 500
+        assert calls == ["Attach"]
+    assert calls == ["Attach", "Release"]
+
+
+def test_a_lease_that_ended_before_it_was_taken_is_asked_for_again(daemon, model_path, monkeypatch):
+    """As when this process was stopped for longer than a lease waits."""
+    tetris.publish(model_path, socket=daemon.socket)
+    call, gone = Rpc.call, []
+
+    def losing(self, method, *arguments, **options):
+        answer = call(self, method, *arguments, **options)
+        if method == "Attach" and not gone:
+            gone.append(answer.lease)
+            call(self, "Release", pb.ReleaseRequest(lease=answer.lease))
+        return answer
+
+    monkeypatch.setattr(Rpc, "call", losing)
+    with tetris.attach(model_path, socket=daemon.socket) as model:
+        assert model["layer/kernel"].sum() == 15
+    assert len(gone) == 1
 
 
 def test_a_view_of_another_daemon_is_one_sentence(daemon, model_path, monkeypatch, tmp_path):

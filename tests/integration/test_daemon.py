@@ -1,4 +1,4 @@
-"""The daemon as a process: one per root, health, modes, what it costs when idle."""
+"""The daemon as a process: one per root, health, modes, its start and its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import tetris
 from support.daemon import Daemon, die_with_parent, wait_until
-from support.models import data_file, random_model
+from support.models import data_file, let_through, random_model
 from tetris.rpc import Rpc
 from tetris.v1 import tetris_pb2 as pb
 
@@ -47,7 +47,8 @@ def test_a_second_daemon_on_the_socket_refuses(daemon, memory):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--root={tmp}/root", "--socket={tmp}/s"], "tmpfs"),
+        (["--root=/proc/tetris", "--socket={tmp}/s"], "root /proc/tetris"),
+        (["--root={memory}/root", "--socket={memory}/open/s"], "others may not write"),
         (["--root={memory}/no/such/root", "--socket={tmp}/s"], "does not exist"),
         (["--root={memory}/root", "--socket={tmp}/no/such/s"], "No such file"),
         (["--root={memory}/root", "--socket={tmp}/" + "x" * 120], "shorter"),
@@ -55,6 +56,8 @@ def test_a_second_daemon_on_the_socket_refuses(daemon, memory):
     ],
 )
 def test_a_start_that_cannot_work_is_one_sentence(tmp_path, memory, flags, words):
+    (memory / "open").mkdir()
+    (memory / "open").chmod(0o777)
     failed = start_second(*(f.format(tmp=tmp_path, memory=memory) for f in flags))
     assert failed.returncode == 1
     assert words in failed.stderr
@@ -102,7 +105,10 @@ def test_the_root_lock_does_not_reach_children(memory, tmp_path):
         "print(child.pid, flush=True)"
     )
     child = subprocess.Popen(
-        [sys.executable, "-c", code, str(memory / "root")], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(memory / "root")],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent,
     )
     pid = int(child.stdout.readline())
     child.wait(30)
@@ -143,9 +149,7 @@ def test_it_runs_without_privileges(memory, tmp_path):
     for directory in (home, run):
         directory.mkdir()
         os.chown(directory, 65534, 65534)
-    for parent in (tmp_path, *tmp_path.parents, memory, *memory.parents):
-        if not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
+    let_through(tmp_path, memory)
     process = subprocess.Popen(
         [
             sys.executable,
@@ -154,6 +158,7 @@ def test_it_runs_without_privileges(memory, tmp_path):
             f"--root={home}/root",
             f"--socket={run}/tetrisd.sock",
             "--socket-mode=600",
+            f"--model-root={tmp_path}/models",
         ],
         stderr=subprocess.PIPE,
         text=True,
@@ -165,6 +170,11 @@ def test_it_runs_without_privileges(memory, tmp_path):
         path = random_model(tmp_path / "m")
         with tetris.attach(path, socket=run / "tetrisd.sock") as model:
             assert model["t0"].nbytes == 65536
+        closed = random_model(tmp_path / "models" / "closed")
+        (closed / "variables").chmod(0o700)
+        request = pb.PublishPathRequest(path=str(closed))
+        with pytest.raises(tetris.errors.NotAllowedError, match="permission denied"):
+            Rpc(run / "tetrisd.sock").call("PublishPath", request)
         objects = set(os.listdir(home / "root" / "objects"))
         broken = random_model(tmp_path / "broken")
         body = bytearray(data_file(broken).read_bytes())

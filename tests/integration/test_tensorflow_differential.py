@@ -62,4 +62,4 @@ def _short(result: Any) -> str:
 
 def test_nothing_is_left_behind() -> None:
     """The child processes remove their stores."""
-    assert not list(Path("/dev/shm").glob("tetris-test-*"))
+    assert not list(Path("/dev/shm").glob("tetris-test-child-*"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tempfile
 from pathlib import Path
 
 import bundle_writer
@@ -30,3 +31,12 @@ def random_model(directory: Path, *, tensors: int = 3, kib: int = 64) -> Path:
 
 def data_file(model: Path) -> Path:
     return model / "variables" / "variables.data-00000-of-00001"
+
+
+def let_through(*directories: Path) -> None:
+    """Let any user pass through these directories of the test run, and their parents in it."""
+    top = Path(tempfile.gettempdir())
+    for directory in directories:
+        for part in (directory, *directory.parents):
+            if part.is_relative_to(top) and part != top:
+                part.chmod(part.stat().st_mode | 0o011)

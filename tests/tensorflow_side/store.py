@@ -113,7 +113,7 @@ class Store:
 @contextmanager
 def temporary_store() -> Iterator[Store]:
     """A store on a tmpfs, gone afterwards."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="tetris-test-") as directory:
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="tetris-test-child-") as directory:
         yield Store(Path(directory))
 
 

@@ -26,9 +26,17 @@ def test_a_list_is_repeated_as_flags_and_has_colons_in_the_environment():
     assert parse([], {"TETRISD_MODEL_ROOT": "/a:/b"}).model_root == (Path("/a"), Path("/b"))
 
 
+def test_an_empty_list_allows_nothing():
+    """Least of all the working directory."""
+    for text in ("", ":", "::"):
+        assert parse([], {"TETRISD_MODEL_ROOT": text}).model_root == ()
+
+
 @pytest.mark.parametrize(
     ("flags", "environment"),
     [
+        (["--model-root", "relative"], {}),
+        ([], {"TETRISD_MODEL_ROOT": "/good:relative"}),
         (["--idle-seconds", "-1"], {}),
         (["--socket-mode", "rw"], {}),
         ([], {"TETRISD_IDLE_SECONDS": "soon"}),

@@ -28,7 +28,7 @@ _EXITS: tuple[tuple[type[TetrisError], int], ...] = (
 )
 _EPILOG = (
     "exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no daemon answers; "
-    "4 no such model; 5 the model's files are wrong or damaged"
+    "4 no such model; 5 the model's files are wrong or damaged; 130 interrupted"
 )
 
 

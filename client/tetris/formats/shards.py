@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 
 from tetris.errors import CorruptDataError
-from tetris.formats.bundle import Entry, Slice
+from tetris.formats.bundle import MAX_STRING_BYTES, Entry, Slice
 from tetris.formats.directory import pread
 from tetris.formats.dtypes import BY_NAME
 from tetris.formats.model import CheckpointFiles
@@ -26,12 +26,13 @@ class Shards:
 
     Attributes:
         files: the model.
-        entries: its tensors that can be shared; TensorFlow reads the others itself.
+        entries: its tensors that can be shared, strings while they fit into a manifest together;
+            TensorFlow reads the others itself.
     """
 
     def __init__(self, files: CheckpointFiles) -> None:
         self.files = files
-        self.entries: tuple[Entry, ...] = tuple(e for e in files.bundle.entries if not e.refusal)
+        self.entries = tuple(_shareable(files.bundle.entries))
         self._open: dict[int, int] = {}
 
     def fd(self, shard: int) -> int:
@@ -121,3 +122,15 @@ class Shards:
     ) -> None:
         while self._open:
             os.close(self._open.popitem()[1])
+
+
+def _shareable(entries: Iterable[Entry]) -> Iterator[Entry]:
+    room = MAX_STRING_BYTES
+    for entry in entries:
+        if entry.dtype == "string" and not entry.refusal:
+            room -= entry.nbytes
+            if room < 0:
+                room += entry.nbytes
+                continue
+        if not entry.refusal:
+            yield entry
