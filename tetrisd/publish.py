@@ -97,7 +97,7 @@ class Publisher:
     def _admit(self, source: Source) -> None:
         """Refuse what cannot fit before the first byte is written, as far as the claims tell."""
         distinct = {
-            (c.nbytes, i if c.crc32c is None else c.crc32c): c.nbytes
+            (c.nbytes, c.crc32c, i if c.crc32c is None else None): c.nbytes
             for i, c in enumerate(source.claims)
             if c.same_as is None
             and not (c.crc32c is not None and self._models.twins(c.nbytes, c.crc32c))

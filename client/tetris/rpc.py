@@ -40,6 +40,8 @@ _OPTIONS = [
 
 # gRPC ends its threads some time after a channel is closed; a fork in between can lose a lock.
 _REST = 0.1
+# Seconds that a fork waits for the calls of other threads.
+_LONGEST = 60.0
 
 
 class _InFlight:
@@ -69,7 +71,8 @@ class _InFlight:
 
     def _before_fork(self) -> None:
         self._changed.acquire()
-        self._changed.wait_for(lambda: not self._calls)
+        # Not for ever: the call may be one that this fork, from a signal handler, interrupts.
+        self._changed.wait_for(lambda: not self._calls, _LONGEST)
         time.sleep(max(0.0, self._ended + _REST - time.monotonic()))
 
     def _after_fork(self) -> None:
