@@ -22,7 +22,7 @@ test: setup ## C and Python tests, under 20 minutes
 	$(RUN) python -m pytest
 
 test-oldest: $(OLDEST)/.ready ## the TensorFlow tests on the oldest release served, from the built wheel
-	cd tests && ../$(OLDEST)/bin/pytest -c ../pyproject.toml unit integration
+	cd tests && ../$(OLDEST)/bin/pytest -c ../pyproject.toml unit integration fault
 
 test-all: test lint asan gen-check demo test-oldest ## everything CI runs
 
