@@ -470,6 +470,10 @@ def test_a_tmpfs_that_fills_in_mid_publish_leaves_nothing(tmp_path):
             def messages():
                 yield header(*claims)
                 yield data(os.urandom(1 << 20))
+                # gRPC takes messages before it sends them: the daemon has to be past admission.
+                wait_until(
+                    lambda: len(list((small / "root/objects").iterdir())) > 0, what="a start"
+                )
                 (small / "somebody else's").write_bytes(bytes(2 << 20))
                 for _ in range(2):
                     yield data(os.urandom(1 << 20))
