@@ -56,7 +56,6 @@ enum { TF_STRING = 7 };
     F(void, TF_DeleteTensor, (TF_Tensor *))                                                        \
     F(int, TF_TensorType, (const TF_Tensor *))                                                     \
     F(int, TF_NumDims, (const TF_Tensor *))                                                        \
-    F(int64_t, TF_Dim, (const TF_Tensor *, int))                                                   \
     F(int64_t, TF_TensorElementCount, (const TF_Tensor *))                                         \
     F(void *, TF_TensorData, (const TF_Tensor *))                                                  \
     F(size_t, TF_DataTypeSize, (int dtype))                                                        \
