@@ -44,7 +44,7 @@ asan: setup ## C tests under address and undefined-behaviour sanitizers
 	$(RUN) meson test -C build/asan --print-errorlogs
 
 gen: $(GEN)/.ready ## protobuf modules from proto/
-	$(GEN)/bin/python -m grpc_tools.protoc -I proto --python_out=client --pyi_out=client --grpc_python_out=client proto/tetris/v1/tetris.proto
+	$(GEN)/bin/python -m grpc_tools.protoc -I proto --python_out=client --pyi_out=client --grpc_python_out=client proto/tetris/v1/tetris.proto proto/tetris/v1/admin.proto
 	$(GEN)/bin/python -m grpc_tools.protoc -I proto --python_out=client --pyi_out=client proto/tetris/formats/bundle.proto
 
 gen-check: gen ## the committed protobuf modules are what proto/ says

@@ -24,26 +24,32 @@ class Tensor(_message.Message):
     def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., nbytes: _Optional[int] = ..., digest: _Optional[bytes] = ..., crc32c: _Optional[int] = ..., strings: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ("fingerprint", "name", "published_unix_ns", "tensors")
+    __slots__ = ("fingerprint", "name", "published_unix_ns", "tensors", "keep_alive_seconds", "pinned")
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_ALIVE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
     fingerprint: bytes
     name: str
     published_unix_ns: int
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
-    def __init__(self, fingerprint: _Optional[bytes] = ..., name: _Optional[str] = ..., published_unix_ns: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ...) -> None: ...
+    keep_alive_seconds: int
+    pinned: bool
+    def __init__(self, fingerprint: _Optional[bytes] = ..., name: _Optional[str] = ..., published_unix_ns: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., keep_alive_seconds: _Optional[int] = ..., pinned: bool = ...) -> None: ...
 
 class PublishHeader(_message.Message):
-    __slots__ = ("fingerprint", "name", "tensors")
+    __slots__ = ("fingerprint", "name", "tensors", "keep_alive_seconds")
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_ALIVE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     fingerprint: bytes
     name: str
     tensors: _containers.RepeatedCompositeFieldContainer[TensorClaim]
-    def __init__(self, fingerprint: _Optional[bytes] = ..., name: _Optional[str] = ..., tensors: _Optional[_Iterable[_Union[TensorClaim, _Mapping]]] = ...) -> None: ...
+    keep_alive_seconds: int
+    def __init__(self, fingerprint: _Optional[bytes] = ..., name: _Optional[str] = ..., tensors: _Optional[_Iterable[_Union[TensorClaim, _Mapping]]] = ..., keep_alive_seconds: _Optional[int] = ...) -> None: ...
 
 class TensorClaim(_message.Message):
     __slots__ = ("name", "dtype", "shape", "nbytes", "crc32c", "strings", "same_as")
@@ -72,10 +78,12 @@ class PublishRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[PublishHeader, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PublishPathRequest(_message.Message):
-    __slots__ = ("path",)
+    __slots__ = ("path", "keep_alive_seconds")
     PATH_FIELD_NUMBER: _ClassVar[int]
+    KEEP_ALIVE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     path: str
-    def __init__(self, path: _Optional[str] = ...) -> None: ...
+    keep_alive_seconds: int
+    def __init__(self, path: _Optional[str] = ..., keep_alive_seconds: _Optional[int] = ...) -> None: ...
 
 class PublishResponse(_message.Message):
     __slots__ = ("manifest", "published")
@@ -130,20 +138,26 @@ class ListModelsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ModelSummary(_message.Message):
-    __slots__ = ("fingerprint", "name", "published_unix_ns", "tensors", "nbytes", "leases")
+    __slots__ = ("fingerprint", "name", "published_unix_ns", "tensors", "nbytes", "leases", "pinned", "keep_alive_seconds", "idle_seconds")
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     NBYTES_FIELD_NUMBER: _ClassVar[int]
     LEASES_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    KEEP_ALIVE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    IDLE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     fingerprint: bytes
     name: str
     published_unix_ns: int
     tensors: int
     nbytes: int
     leases: int
-    def __init__(self, fingerprint: _Optional[bytes] = ..., name: _Optional[str] = ..., published_unix_ns: _Optional[int] = ..., tensors: _Optional[int] = ..., nbytes: _Optional[int] = ..., leases: _Optional[int] = ...) -> None: ...
+    pinned: bool
+    keep_alive_seconds: int
+    idle_seconds: int
+    def __init__(self, fingerprint: _Optional[bytes] = ..., name: _Optional[str] = ..., published_unix_ns: _Optional[int] = ..., tensors: _Optional[int] = ..., nbytes: _Optional[int] = ..., leases: _Optional[int] = ..., pinned: bool = ..., keep_alive_seconds: _Optional[int] = ..., idle_seconds: _Optional[int] = ...) -> None: ...
 
 class ListSegmentsRequest(_message.Message):
     __slots__ = ()
@@ -198,7 +212,7 @@ class GetStatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatsResponse(_message.Message):
-    __slots__ = ("models", "segments", "leases", "references", "bytes_resident", "bytes_asked", "bytes_saved", "huge_pages", "bytes_limit")
+    __slots__ = ("models", "segments", "leases", "references", "bytes_resident", "bytes_asked", "bytes_saved", "huge_pages", "bytes_limit", "bytes_charged")
     MODELS_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     LEASES_FIELD_NUMBER: _ClassVar[int]
@@ -208,6 +222,7 @@ class GetStatsResponse(_message.Message):
     BYTES_SAVED_FIELD_NUMBER: _ClassVar[int]
     HUGE_PAGES_FIELD_NUMBER: _ClassVar[int]
     BYTES_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    BYTES_CHARGED_FIELD_NUMBER: _ClassVar[int]
     models: int
     segments: int
     leases: int
@@ -217,4 +232,5 @@ class GetStatsResponse(_message.Message):
     bytes_saved: int
     huge_pages: bool
     bytes_limit: int
-    def __init__(self, models: _Optional[int] = ..., segments: _Optional[int] = ..., leases: _Optional[int] = ..., references: _Optional[int] = ..., bytes_resident: _Optional[int] = ..., bytes_asked: _Optional[int] = ..., bytes_saved: _Optional[int] = ..., huge_pages: bool = ..., bytes_limit: _Optional[int] = ...) -> None: ...
+    bytes_charged: int
+    def __init__(self, models: _Optional[int] = ..., segments: _Optional[int] = ..., leases: _Optional[int] = ..., references: _Optional[int] = ..., bytes_resident: _Optional[int] = ..., bytes_asked: _Optional[int] = ..., bytes_saved: _Optional[int] = ..., huge_pages: bool = ..., bytes_limit: _Optional[int] = ..., bytes_charged: _Optional[int] = ...) -> None: ...
