@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.daemon import Daemon
+from support.store import Stored
 from support.tmpfs import enter_namespace, tmpfs
 
 
@@ -40,3 +41,11 @@ def daemon(memory: Path, tmp_path: Path) -> Iterator[Daemon]:
     models.mkdir()
     with Daemon(tmp_path, f"--model-root={models}", root=memory / "root") as running:
         yield running
+
+
+@pytest.fixture
+def stored(memory: Path) -> Iterator[Stored]:
+    """A store in this process, with one tenant and a clock that the test moves."""
+    opened = Stored(memory / "root")
+    yield opened
+    opened.close()

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import errno
+import dataclasses
 import json
 import logging
 import os
+import re
 import secrets
+import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from tetris import shm
-from tetris.errors import ConflictError, NotFoundError
-from tetrisd.root import Root, write_file
+from tetris.errors import ConflictError, NoSpaceError, NotFoundError
+from tetrisd import files, steps
+from tetrisd.clock import Clock
 
 log = logging.getLogger("tetrisd")
 
 # A client has this long from the answer of Attach to its lock on the lease.
 PENDING_SECONDS = 10
+_ID = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,8 @@ class Lease:
     """One attach.
 
     Attributes:
-        pending: written, and its lock not taken yet.
+        made_ns: when it was written, since boot.
+        pending: its lock was not taken yet when this was asked.
     """
 
     id: str
@@ -36,45 +40,79 @@ class Lease:
     command: str
     host: str
     since_unix_ns: int
-    pending: bool = False
+    made_ns: int
+    pending: bool = True
 
 
 class Leases:
-    """The lease files of a root.
+    """The lease files of a tenant.
 
-    A lease is a small JSON file in ``leases/`` and a hard link to it in the tenant's view. The
+    A lease is a small JSON file in ``leases/NAME/`` and a hard link to it in the tenant's view. The
     client holds it read-locked; it protects its whole manifest while it is locked or pending.
 
     Its access time starts at 0, and the client's ``mmap``, which follows its lock, moves it. So a
     lease whose holder died young is told from one whose lock is still to come. Where access times
-    are not kept (a read-only or ``noatime`` mount) that takes the full pending time instead.
+    are not kept (a read-only or ``noatime`` mount) that takes the full pending time instead. Its
+    time of change is when it was written, since boot.
+
+    Args:
+        dirfd: where the leases are.
+        view: where their links are.
+        clock: the two times.
+        limit: how many may be open.
+        ended: told of every lease that ended, and whether its holder died holding it.
     """
 
-    def __init__(self, root: Root, now_ns: Callable[[], int]) -> None:
-        self._dirfd = root.leases
-        self._view = root.view
-        self._now_ns = now_ns
+    def __init__(
+        self,
+        dirfd: int,
+        view: int,
+        clock: Clock,
+        limit: int,
+        ended: Callable[[Lease, bool], object] = lambda lease, died: None,
+    ) -> None:
+        self._dirfd = dirfd
+        self._view = view
+        self._clock = clock
+        self._limit = limit
+        self._ended = ended
+        self._mutex = threading.Lock()
+        self._leases: dict[str, Lease] = {}
 
     def create(self, fingerprint: bytes, model: str, pid: int, command: str, host: str) -> Lease:
-        """Write a pending lease."""
+        """Write a pending lease.
+
+        Raises:
+            NoSpaceError: too many are open, or the tmpfs is full.
+        """
+        if len(self._leases) >= self._limit and len(self.live()) >= self._limit:
+            raise NoSpaceError(
+                f"model {model}: {self._limit} leases are open, and no more may be: "
+                "end processes that hold some, or raise max-leases"
+            )
         lease = Lease(
-            secrets.token_hex(8), fingerprint, model, pid, command, host, self._now_ns(), True
+            secrets.token_hex(8),
+            fingerprint,
+            model,
+            pid,
+            command,
+            host,
+            self._clock.wall_ns(),
+            self._clock.boot_ns(),
         )
-        body = {
-            "fingerprint": fingerprint.hex(),
-            "model": model,
-            "pid": pid,
-            "command": command,
-            "host": host,
-            "since_unix_ns": lease.since_unix_ns,
-        }
-        text = json.dumps(body).encode() + b"\n"
-        write_file(self._dirfd, lease.id, text, 0o444, times_ns=(0, lease.since_unix_ns))
+        files.write(self._dirfd, lease.id, _to_json(lease), 0o444, times_ns=(0, lease.made_ns))
+        steps.reached("attach: lease written")
         try:
-            os.link(lease.id, f"{lease.id}.lease", src_dir_fd=self._dirfd, dst_dir_fd=self._view)
-        except OSError as failed:
+            with shm.calling("link lease", lease.id):
+                os.link(
+                    lease.id, f"{lease.id}.lease", src_dir_fd=self._dirfd, dst_dir_fd=self._view
+                )
+        except BaseException:
             os.unlink(lease.id, dir_fd=self._dirfd)
-            shm.check(-(failed.errno or errno.EIO), "link lease", lease.id)
+            raise
+        steps.reached("attach: lease linked")
+        with self._mutex:
+            self._leases[lease.id] = lease
         return lease
 
     def release(self, lease: str) -> bool:
@@ -83,70 +121,106 @@ class Leases:
         Raises:
             NotFoundError: there is none of that name.
         """
-        if not lease.isalnum():
-            raise NotFoundError(f"no lease {lease!r}")
+        if not _ID.fullmatch(lease):
+            raise NotFoundError(f"no lease {lease[:80]!r}")
+        removed = self._remove(lease)
+        if removed:
+            self._forget(lease, died=False)
+        return removed
+
+    def live(self, fingerprint: bytes | None = None) -> list[Lease]:
+        """Every lease, or every one of a model, that is held or pending, oldest first.
+
+        The others are removed.
+        """
+        with self._mutex:
+            known = list(self._leases.values())
+        found = []
+        for lease in known:
+            if fingerprint in (None, lease.fingerprint):
+                seen = self._look(lease)
+                if seen is not None:
+                    found.append(seen)
+        return sorted(found, key=lambda lease: lease.made_ns)
+
+    def load(self) -> None:
+        """After a start: read the leases back; remove half-written ones, and links to nothing."""
+        files.sweep_drafts(self._dirfd)
+        for entry in files.entries(self._dirfd):
+            if _ID.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                lease = _from_json(entry.name, self._dirfd)
+                if lease is not None:
+                    self._leases[lease.id] = lease
+                elif not self.release(entry.name):
+                    log.warning("lease %s is damaged, and held", entry.name)
+        for entry in files.entries(self._view):
+            stem, dot, kind = entry.name.rpartition(".")
+            if dot and kind == "lease" and stem not in self._leases:
+                files.remove(self._view, entry.name)
+        self.live()
+
+    def strangers(self) -> list[str]:
+        """Files among the leases that are no lease."""
+        return [e.name for e in files.entries(self._dirfd) if not _ID.fullmatch(e.name)]
+
+    def _look(self, lease: Lease) -> Lease | None:
+        try:
+            held = shm.is_referenced(self._dirfd, lease.id)
+            # Between two looks somebody may have taken its lock.
+            if held or self._is_pending(lease) or not self._remove(lease.id):
+                return dataclasses.replace(lease, pending=not held)
+        except (NotFoundError, FileNotFoundError):
+            pass
+        self._forget(lease.id, died=True)
+        return None
+
+    def _remove(self, lease: str) -> bool:
         try:
             with shm.claimed(self._dirfd, lease):
-                for name, dirfd in ((f"{lease}.lease", self._view), (lease, self._dirfd)):
-                    with suppress(FileNotFoundError):
-                        os.unlink(name, dir_fd=dirfd)
+                files.remove(self._view, f"{lease}.lease")
+                steps.reached("release: unlinked")
+                files.remove(self._dirfd, lease)
         except ConflictError:
             return False
         return True
 
-    def live(self) -> list[Lease]:
-        """Every lease that is held or pending, oldest first; the others are removed."""
-        found = []
-        for name in os.listdir(self._dirfd):
-            with suppress(NotFoundError, FileNotFoundError):
-                lease = self._look(name)
-                if lease is not None:
-                    found.append(lease)
-        return sorted(found, key=lambda lease: lease.since_unix_ns)
+    def _is_pending(self, lease: Lease) -> bool:
+        taken = os.stat(lease.id, dir_fd=self._dirfd, follow_symlinks=False).st_atime_ns != 0
+        age = self._clock.boot_ns() - lease.made_ns
+        return not taken and 0 <= age < PENDING_SECONDS * 1_000_000_000
 
-    def sweep(self) -> None:
-        """After a start: remove half-written leases, and links to leases that are gone."""
-        names = set(os.listdir(self._dirfd))
-        for name in names:
-            if name.startswith("."):
-                os.unlink(name, dir_fd=self._dirfd)
-        for link in os.listdir(self._view):
-            stem, dot, kind = link.rpartition(".")
-            if dot and kind == "lease" and stem not in names:
-                os.unlink(link, dir_fd=self._view)
-        self.live()
+    def _forget(self, lease: str, *, died: bool) -> None:
+        with self._mutex:
+            known = self._leases.pop(lease, None)
+        if known is not None:
+            self._ended(known, died)
 
-    def _look(self, name: str) -> Lease | None:
-        if name.startswith("."):
-            return None
-        held = shm.is_referenced(self._dirfd, name)
-        lease = self._read(name, pending=not held)
-        if lease is not None:
-            age = self._now_ns() - lease.since_unix_ns
-            taken = os.stat(name, dir_fd=self._dirfd).st_atime_ns != 0
-            if held or (not taken and age < PENDING_SECONDS * 1_000_000_000):
-                return lease
-        if not self.release(name):
-            return lease  # somebody took its lock between the two looks
-        if lease is not None:
-            log.info("lease %s of pid %d on %s ended", lease.id, lease.pid, lease.model)
+
+def _to_json(lease: Lease) -> bytes:
+    body = {
+        "fingerprint": lease.fingerprint.hex(),
+        "model": lease.model,
+        "pid": lease.pid,
+        "command": lease.command,
+        "host": lease.host,
+        "since_unix_ns": lease.since_unix_ns,
+    }
+    return json.dumps(body).encode() + b"\n"
+
+
+def _from_json(name: str, dirfd: int) -> Lease | None:
+    """A lease as its file says; None when that is damaged."""
+    try:
+        body = json.loads(files.read(dirfd, name))
+        return Lease(
+            name,
+            bytes.fromhex(body["fingerprint"]),
+            str(body["model"]),
+            int(body["pid"]),
+            str(body["command"]),
+            str(body["host"]),
+            int(body["since_unix_ns"]),
+            os.stat(name, dir_fd=dirfd, follow_symlinks=False).st_mtime_ns,
+        )
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-
-    def _read(self, name: str, *, pending: bool) -> Lease | None:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOATIME
-        fd = os.open(name, flags, dir_fd=self._dirfd)
-        with os.fdopen(fd, "rb") as file:
-            try:
-                body = json.load(file)
-                return Lease(
-                    name,
-                    bytes.fromhex(body["fingerprint"]),
-                    str(body["model"]),
-                    int(body["pid"]),
-                    str(body["command"]),
-                    str(body["host"]),
-                    int(body["since_unix_ns"]),
-                    pending,
-                )
-            except (ValueError, KeyError, TypeError):
-                return None

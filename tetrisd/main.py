@@ -6,13 +6,15 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tetris.errors import TetrisError
 from tetrisd import settings as settings_module
+from tetrisd.admin import Admin
+from tetrisd.keeper import Keeper
 from tetrisd.library import Library
 from tetrisd.root import Root
-from tetrisd.server import serve
+from tetrisd.server import Server, serve_admin, serve_tenant
 from tetrisd.service import Servicer
 from tetrisd.settings import Settings
 from tetrisd.store import Store
@@ -40,27 +42,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(settings: Settings) -> None:
-    """Serve one root on one socket until a signal comes.
+    """Serve one root on its tenants' sockets until a signal comes.
 
     Raises:
-        TetrisError: the root or the socket cannot be had.
+        TetrisError: the root or a socket cannot be had.
     """
-    root = Root(settings.root, settings.socket_mode)
+    root = Root(settings.root)
     try:
-        store = Store(root)
+        store = Store(root, settings)
         store.recover()
         stopping = threading.Event()
-        servicer = Servicer(store, Library(settings.model_root), settings.idle_seconds, stopping)
-        server = serve(servicer, settings.socket, settings.socket_mode)
-        log.info("ready on %s; %s", settings.socket, _huge_pages(root))
-        caught = signal.sigwait(_SIGNALS)
-        log.info("%s: stopping", signal.Signals(caught).name)
-        # Order matters: publishes give up, no new calls, the old ones end to the last thread, the
-        # socket goes, and only then is the root free for another daemon.
-        stopping.set()
-        server.stop(_STOP_SECONDS)
+        keeper = Keeper(store, settings.scrub_rate, settings.scrub_every)
+        servers: list[Server] = []
+        try:
+            for server in _servers(store, settings, stopping):
+                servers.append(server)  # one by one: what is up is stopped if the next one fails
+            keeper.start()
+            sockets = ", ".join(str(tenant.socket) for tenant in settings.tenants)
+            log.info("ready on %s; %s", sockets, _huge_pages(root))
+            caught = signal.sigwait(_SIGNALS)
+            log.info("%s: stopping", signal.Signals(caught).name)
+        finally:
+            # Order matters: publishes give up, no new calls, the old ones end to the last thread,
+            # the sockets go, and only then is the root free for another daemon.
+            stopping.set()
+            keeper.stop()
+            for server in servers:
+                server.stop(_STOP_SECONDS)
     finally:
         root.close()
+
+
+def _servers(store: Store, settings: Settings, stopping: threading.Event) -> Iterator[Server]:
+    for tenant in settings.tenants:
+        servicer = Servicer(
+            store.tenant(tenant.name),
+            Library(tenant.model_root),
+            settings.idle_seconds,
+            stopping,
+        )
+        yield serve_tenant(servicer, tenant.socket, tenant.socket_mode, tenant.group)
+    if settings.admin_socket is not None:
+        yield serve_admin(Admin(store), settings.admin_socket)
 
 
 def _huge_pages(root: Root) -> str:

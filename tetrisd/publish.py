@@ -10,12 +10,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
-from tetris.errors import ConflictError, CorruptDataError, NoSpaceError, TetrisError
+from tetris import shm
+from tetris.errors import ConflictError, CorruptDataError, NoSpaceError, NotFoundError
 from tetris.manifest import Claim, Manifest, Tensor
 from tetris.shm import Mapping
+from tetrisd import steps
 from tetrisd.claims import check_claims
+from tetrisd.index import Index
 from tetrisd.models import Models
+from tetrisd.room import Need, Reservation, allocated
 from tetrisd.segments import Draft, Segments
 from tetrisd.sources import Source
 from tetrisd.turns import Turns
@@ -28,20 +33,39 @@ _PAUSE = 0.001
 
 
 class Publisher:
-    """Publishes models into one store; safe to use from many threads."""
+    """Publishes the models of one tenant; safe to use from many threads.
+
+    Args:
+        segments: the pool that takes them.
+        models: the tenant's.
+        view: the tenant's.
+        admit: makes room before the first byte, or refuses.
+        damaged: told of a resident segment whose bytes are not what its name says.
+        wall_ns: the time for people.
+    """
 
     def __init__(
-        self, segments: Segments, models: Models, turns: Turns, now_ns: Callable[[], int]
+        self,
+        segments: Segments,
+        models: Models,
+        view: int,
+        admit: Callable[[Need], AbstractContextManager[Reservation]],
+        damaged: Callable[[bytes], None],
+        wall_ns: Callable[[], int],
     ) -> None:
         self._segments = segments
         self._models = models
-        self._turns = turns
-        self._now_ns = now_ns
+        self._view = view
+        self._admit = admit
+        self._damaged = damaged
+        self._wall_ns = wall_ns
+        self._turns = Turns()
 
     def publish(
         self,
         source: Source,
         *,
+        keep_alive: int | None = None,
         wanted: Callable[[], bool] = lambda: True,
     ) -> tuple[Manifest, bool]:
         """Make the model of ``source`` resident.
@@ -50,6 +74,7 @@ class Publisher:
 
         Args:
             source: the model.
+            keep_alive: seconds that it stays while nobody uses it; None: the daemon's default.
             wanted: whether to go on; asked between steps of work and while waiting.
 
         Returns:
@@ -64,23 +89,29 @@ class Publisher:
         if manifest is not None:
             return manifest, False
         check_claims(source.name, source.claims)
-
-        def progress() -> None:
-            if not wanted():
-                raise ConflictError(f"publishing {source.name} was given up half-way")
-
         with self._turns.lead(source.fingerprint, wanted):
             manifest = self._models.find(source.fingerprint)
             if manifest is not None:
                 return manifest, False
-            self._admit(source)
-            work = _Publication(self._segments, self._models, source, progress)
+            with steps.of("publish"):
+                manifest = self._publish(source, keep_alive, wanted)
+        return manifest, True
+
+    def _publish(
+        self, source: Source, keep_alive: int | None, wanted: Callable[[], bool]
+    ) -> Manifest:
+        def progress() -> None:
+            if not wanted():
+                raise ConflictError(f"publishing {source.name} was given up half-way")
+
+        work = _Publication(self._segments, self._models, self._damaged, source, progress)
+        with self._admit(work.need()) as room:
             try:
                 for index, claim in enumerate(source.claims):
-                    work.take(index, claim)
+                    work.take(index, claim, room)
                     progress()
                 source.finish()
-                manifest = work.commit(self._now_ns())
+                manifest = work.commit(self._view, self._wall_ns(), keep_alive)
             except BaseException:
                 work.abandon()
                 raise
@@ -92,22 +123,7 @@ class Publisher:
             len(manifest.segments),
             work.new_bytes,
         )
-        return manifest, True
-
-    def _admit(self, source: Source) -> None:
-        """Refuse what cannot fit before the first byte is written, as far as the claims tell."""
-        distinct = {
-            (c.nbytes, c.crc32c, i if c.crc32c is None else None): c.nbytes
-            for i, c in enumerate(source.claims)
-            if c.same_as is None
-            and not (c.crc32c is not None and self._models.twins(c.nbytes, c.crc32c))
-        }
-        needed, room = sum(distinct.values()), self._segments.room(files=len(distinct))
-        if needed > room:
-            raise NoSpaceError(
-                f"model {source.name} needs {needed} bytes and the store has {room} free: "
-                "free some, or enlarge its tmpfs"
-            )
+        return manifest
 
 
 class _Publication:
@@ -117,19 +133,38 @@ class _Publication:
         self,
         segments: Segments,
         models: Models,
+        damaged: Callable[[bytes], None],
         source: Source,
         progress: Callable[[], None],
     ) -> None:
         self._segments = segments
         self._models = models
+        self._damaged = damaged
         self._source = source
         self._progress = progress
+        self._quarantines = segments.quarantines
         self._tensors: list[Tensor] = []
         self._held: dict[bytes, Mapping] = {}
         self._twins: dict[tuple[int, int], bytes] = {}
+        self._likely: dict[tuple[int, int], dict[bytes, Mapping]] = {}
         self.new_bytes = 0
 
-    def take(self, index: int, claim: Claim) -> None:
+    def need(self) -> Need:
+        """What this takes, as far as the claims tell before the bytes are there.
+
+        What it is likely to find resident is held from here on: making room must not evict it.
+        """
+        distinct = {
+            (c.nbytes, c.crc32c, i if c.crc32c is None else None): c
+            for i, c in enumerate(self._source.claims)
+            if c.same_as is None and c.nbytes
+        }
+        own = self._models.index
+        new = [allocated(c.nbytes) for c in distinct.values() if not self._hold_likely(c)]
+        charged = [allocated(c.nbytes) for c in distinct.values() if not _known(own, c)]
+        return Need(self._source.name, sum(new), sum(charged), len(new))
+
+    def take(self, index: int, claim: Claim, room: Reservation) -> None:
         """Make the next tensor resident and held."""
         tensor = Tensor(claim.name, claim.dtype, claim.shape, strings=claim.strings)
         if claim.same_as is not None:
@@ -137,19 +172,28 @@ class _Publication:
             _check_crc(claim, twin.crc32c)
             tensor = tensor._replace(nbytes=twin.nbytes, digest=twin.digest, crc32c=twin.crc32c)
         elif claim.nbytes:
-            digest, crc = self._reuse(index, claim) or self._store(index, claim)
+            digest, crc = self._reuse(index, claim) or self._store(index, claim, room)
             self._twins[claim.nbytes, crc] = digest
             tensor = tensor._replace(nbytes=claim.nbytes, digest=digest, crc32c=crc)
         self._tensors.append(tensor)
 
-    def commit(self, now_ns: int) -> Manifest:
+    def commit(self, view: int, now_ns: int, keep_alive: int | None) -> Manifest:
         """Show the segments in the view and publish the manifest; only then let go of them."""
         source = self._source
-        manifest = Manifest(source.fingerprint, source.name, now_ns, tuple(self._tensors))
-        for digest in manifest.segments:
-            self._segments.show(digest)
-        self._models.commit(manifest)
-        self._held.clear()
+        manifest = Manifest(
+            source.fingerprint, source.name, now_ns, tuple(self._tensors), keep_alive
+        )
+        try:
+            for digest in manifest.segments:
+                self._segments.show(digest, view)
+        except NotFoundError:
+            raise _quarantined(source.name) from None
+        steps.reached("publish: shown")
+        with self._segments.whole:
+            if self._segments.quarantines != self._quarantines:
+                raise _quarantined(source.name)
+            self._models.commit(manifest)
+        self._let_go()
         return manifest
 
     def abandon(self) -> None:
@@ -158,61 +202,86 @@ class _Publication:
         Not only what this one made: whoever made a segment may have failed while this one held it.
         """
         relied_on = list(self._held)
-        self._held.clear()
+        self._let_go()
+        steps.reached("abandon: let go")
         for digest in relied_on:
-            try:
-                self._segments.remove(digest, unless=self._models.users)
-            except (TetrisError, OSError) as failed:
-                log.warning("segment %s stays until the next start: %s", digest.hex(), failed)
+            self._segments.settle(digest)
+
+    def _let_go(self) -> None:
+        self._held.clear()
+        self._likely.clear()
+
+    def _hold_likely(self, claim: Claim) -> bool:
+        """Hold the resident segments that a tensor probably equals; whether there is any."""
+        key = _key(claim)
+        if key is None:
+            return False
+        if key not in self._likely:
+            held = {d: self._segments.hold(d, key[0]) for d in self._models.shared.twins(*key)}
+            self._likely[key] = {d: mapping for d, mapping in held.items() if mapping is not None}
+        return bool(self._likely[key])
 
     def _reuse(self, index: int, claim: Claim) -> tuple[bytes, int] | None:
         """A likely duplicate is compared with the segment first, and not written when it is one."""
-        if claim.crc32c is None:
+        key = _key(claim)
+        if key is None:
             return None
-        key = claim.nbytes, claim.crc32c
-        likely = [self._twins[key]] if key in self._twins else self._models.twins(*key)
-        for digest in likely:
-            mapping = self._held.get(digest) or self._segments.hold(digest, claim.nbytes)
-            if mapping is not None and self._source.same(index, mapping, self._progress):
+        twin = self._twins.get(key)
+        likely = {twin: self._held[twin]} if twin else self._likely.get(key, {})
+        for digest, mapping in likely.items():
+            if self._source.same(index, mapping, self._progress):
                 self._held[digest] = mapping
-                return digest, claim.crc32c
+                return digest, key[1]
         return None
 
-    def _store(self, index: int, claim: Claim) -> tuple[bytes, int]:
-        draft = self._draft(claim)
+    def _store(self, index: int, claim: Claim, room: Reservation) -> tuple[bytes, int]:
+        draft = self._draft(claim, room)
         try:
+            steps.reached("publish: reserved")
             self._source.fill(index, draft.memory, draft.sum, self._progress)
+            steps.reached("publish: filled")
             digest, crc = draft.sum.result()
             _check_crc(claim, crc)
-            for _ in range(_ROUNDS):
-                if self._hold(digest, claim.nbytes):
-                    break
-                if draft.seal(digest):
-                    self.new_bytes += claim.nbytes
-                else:
-                    time.sleep(_PAUSE)
-            else:
-                raise ConflictError(
-                    f"tensor {claim.name!r}: its segment keeps vanishing, try again"
-                )
+            self._keep(draft, digest, claim)
         finally:
             draft.discard()
         return digest, crc
 
-    def _draft(self, claim: Claim) -> Draft:
+    def _keep(self, draft: Draft, digest: bytes, claim: Claim) -> None:
+        """Hold the segment of that digest: the draft, or one that was there before."""
+        for _ in range(_ROUNDS):
+            if self._hold(digest, claim.nbytes):
+                return
+            mapping = draft.seal(digest)
+            if mapping is not None:
+                self._held[digest] = mapping
+                self.new_bytes += claim.nbytes
+                return
+            time.sleep(_PAUSE)
+        raise ConflictError(f"tensor {claim.name!r}: its segment keeps vanishing, try again")
+
+    def _draft(self, claim: Claim, room: Reservation) -> Draft:
         try:
-            return self._segments.draft(claim.nbytes)
+            room.ensure(allocated(claim.nbytes))
+            draft = self._segments.draft(claim.nbytes)
         except NoSpaceError as failed:
             raise NoSpaceError(
                 f"tensor {claim.name!r} needs {claim.nbytes} bytes: {failed}"
             ) from None
+        room.spend(allocated(claim.nbytes))
+        return draft
 
     def _hold(self, digest: bytes, nbytes: int) -> bool:
-        if digest not in self._held:
-            mapping = self._segments.hold(digest, nbytes)
-            if mapping is None:
-                return False
-            self._held[digest] = mapping
+        """Rely on a resident segment, once it is seen to be what its name says."""
+        if digest in self._held:
+            return True
+        mapping = self._segments.hold(digest, nbytes)
+        if mapping is None:
+            return False
+        if shm.digest(mapping.buffer()) != digest:
+            self._damaged(digest)
+            return False
+        self._held[digest] = mapping
         return True
 
 
@@ -222,3 +291,19 @@ def _check_crc(claim: Claim, found: int) -> None:
             f"tensor {claim.name!r}: CRC32C is {found:08x}, the index promises "
             f"{claim.crc32c:08x}: the data is damaged or changed under the publisher"
         )
+
+
+def _key(claim: Claim) -> tuple[int, int] | None:
+    """What likely equals have in common: size and checksum."""
+    return None if claim.crc32c is None else (claim.nbytes, claim.crc32c)
+
+
+def _known(index: Index, claim: Claim) -> bool:
+    key = _key(claim)
+    return key is not None and bool(index.twins(*key))
+
+
+def _quarantined(name: str) -> ConflictError:
+    return ConflictError(
+        f"model {name}: a segment was found damaged while it was published: try again"
+    )

@@ -3,12 +3,15 @@
 ::
 
     ROOT/
-      version          layout of this directory
-      lock             locked by the daemon that owns the root
-      objects/         0700  every segment, named by its digest in hex
-      tenants/NAME/          hard links to that tenant's segments and leases: what its clients see
-      models/NAME/     0700  manifests, named by fingerprint in hex
-      leases/          0700  lock files, one per attach
+      version             layout of this directory
+      lock                locked by the daemon that owns the root
+      objects/            0700
+        _shared/          every segment of the tenants that share, named by its digest in hex
+        NAME/             those of a tenant that shares with nobody
+      tenants/NAME/             hard links to its segments and leases: what its clients see
+      models/NAME/        0700  manifests, named by fingerprint in hex
+      leases/NAME/        0700  lock files, one per attach
+      quarantine/         0700  segments whose bytes were found damaged
 
 Files appear under their name only when they are complete: they are written under a name that starts
 with a dot, and what still has such a name after a crash is swept at the next start.
@@ -16,48 +19,64 @@ with a dot, and what still has such a name after a crash is swept at the next st
 
 from __future__ import annotations
 
-import errno
 import fcntl
+import grp
 import os
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tetris.errors import ConflictError, InvalidModelError, NotAllowedError, NotFoundError
-from tetris.shm import check
+from tetrisd import files, layout
 from tetrisd.mount import gives_huge_pages, mount_of
+from tetrisd.settings import TenantSettings
 
-LAYOUT = 1
-TENANT = "default"
+SHARED = "_shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One tenant's directories.
+
+    Attributes:
+        view, models, leases: descriptors.
+        view_path: as clients are told.
+        huge_pages: whether segments get them.
+    """
+
+    view: int
+    models: int
+    leases: int
+    view_path: Path
+    huge_pages: bool
 
 
 class Root:
     """An opened root, owned until :meth:`close`.
 
-    Args:
-        path: the directory; made when only it is missing.
-        socket_mode: of the tenant's socket; who may open that may enter the view, and nobody else.
-
     Attributes:
         path: the directory.
-        objects, view, models, leases: descriptors of its directories.
-        view_path: the tenant's view, as clients are told.
+        quarantine: descriptor of that directory.
         huge_pages: whether segments get huge pages here.
 
     Raises:
         NotFoundError: no such directory, and none could be made.
         NotAllowedError: somebody else's, or open to others' writing.
-        InvalidModelError: not on a tmpfs, or of another layout.
+        InvalidModelError: not on a tmpfs, or of a layout that this daemon does not know.
         ConflictError: another daemon owns it.
     """
 
-    def __init__(self, path: Path, socket_mode: int = 0o600) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self.view_path = self.path / "tenants" / TENANT
         with ExitStack() as undo:
             top = self._open(undo)
             self._own(undo, top)
-            self._check_layout(top)
-            self._objects_and_all(undo, top, socket_mode)
+            layout.bring_up_to_date(top, str(self.path))
+            self._objects = files.directory(undo, top, "objects", 0o700)
+            self._tenants = files.directory(undo, top, "tenants", 0o711)
+            self._models = files.directory(undo, top, "models", 0o700)
+            self._leases = files.directory(undo, top, "leases", 0o700)
+            self.quarantine = files.directory(undo, top, "quarantine", 0o700)
             os.fchmod(top, 0o711)
             self._closing = undo.pop_all()
 
@@ -65,16 +84,52 @@ class Root:
         """Give the root up; everything stays for the next daemon."""
         self._closing.close()
 
-    def capacity(self) -> int:
-        """Size of the tmpfs in bytes; 0 when it has no limit."""
-        fs = os.fstatvfs(self.objects)
-        return fs.f_blocks * fs.f_frsize
+    def tenant(self, name: str, socket_mode: int, group: str = "") -> Place:
+        """The directories of a tenant, made when they are missing.
+
+        Args:
+            name: the tenant's.
+            socket_mode: who may open that socket may enter the view, and nobody else.
+            group: that the view belongs to; the daemon's own without one.
+        """
+        undo = self._closing
+        view = files.directory(undo, self._tenants, name, readable(socket_mode))
+        if group:
+            give_to_group(view, group)
+        return Place(
+            view,
+            files.directory(undo, self._models, name, 0o700),
+            files.directory(undo, self._leases, name, 0o700),
+            self.path / "tenants" / name,
+            self.huge_pages,
+        )
+
+    def pool(self, name: str) -> int:
+        """The directory of the segments of pool ``name``, made when it is missing."""
+        return files.directory(self._closing, self._objects, name, 0o700)
+
+    def pools(self) -> set[str]:
+        """Every pool that an earlier daemon left."""
+        return _directories(self._objects)
+
+    def tenants(self) -> set[str]:
+        """Every tenant that an earlier daemon left."""
+        return _directories(self._models) | _directories(self._tenants)
+
+    def forget(self, tenant: str) -> bool:
+        """Remove a tenant's directories; False when they are not empty yet."""
+        try:
+            for parent in (self._leases, self._models, self._tenants):
+                os.rmdir(tenant, dir_fd=parent)
+        except OSError:
+            return False
+        return True
 
     def _open(self, undo: ExitStack) -> int:
         try:
             with suppress(FileExistsError):
                 self.path.mkdir(mode=0o700)
-            top = _descriptor(undo, str(self.path))
+            top = files.descriptor(undo, str(self.path))
         except FileNotFoundError:
             raise NotFoundError(f"root {self.path}: its parent directory does not exist") from None
         except OSError as failed:
@@ -98,7 +153,10 @@ class Root:
     def _own(self, undo: ExitStack, top: int) -> None:
         # O_CLOEXEC: a child that inherited the lock would keep the next daemon out.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open("lock", flags, 0o600, dir_fd=top)
+        try:
+            fd = os.open("lock", flags, 0o600, dir_fd=top)
+        except OSError as failed:
+            raise NotAllowedError(f"root {self.path}: lock: {failed.strerror}") from None
         undo.callback(os.close, fd)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,25 +169,10 @@ class Root:
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
-    def _check_layout(self, top: int) -> None:
-        if "version" not in os.listdir(top):
-            write_file(top, "version", f"{LAYOUT}\n".encode(), 0o644)
-        fd = os.open("version", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
-        with os.fdopen(fd, "rb") as file:
-            found = file.read(64).decode(errors="replace").strip()
-        if found != str(LAYOUT):
-            raise InvalidModelError(
-                f"root {self.path} has layout {found}, this tetrisd knows {LAYOUT}: "
-                "name another root, or run the version that wrote it"
-            )
 
-    def _objects_and_all(self, undo: ExitStack, top: int, socket_mode: int) -> None:
-        self.objects = _directory(undo, top, "objects", 0o700)
-        tenants = _directory(undo, top, "tenants", 0o711)
-        self.view = _directory(undo, tenants, TENANT, readable(socket_mode))
-        models = _directory(undo, top, "models", 0o700)
-        self.models = _directory(undo, models, TENANT, 0o700)
-        self.leases = _directory(undo, top, "leases", 0o700)
+def pool_of(tenant: TenantSettings) -> str:
+    """Name of the pool that a tenant's segments are in."""
+    return SHARED if tenant.sharing == "host" else tenant.name
 
 
 def readable(socket_mode: int) -> int:
@@ -138,46 +181,24 @@ def readable(socket_mode: int) -> int:
     return 0o700 | group | (0o005 if socket_mode & 0o006 == 0o006 else 0)
 
 
-def _directory(undo: ExitStack, parent: int, name: str, mode: int) -> int:
-    with suppress(FileExistsError):
-        os.mkdir(name, mode, dir_fd=parent)
-    try:
-        fd = _descriptor(undo, name, parent)
-    except OSError as failed:
-        raise NotAllowedError(f"{name} in the root: {failed.strerror}") from None
-    os.fchmod(fd, mode)
-    return fd
-
-
-def _descriptor(undo: ExitStack, name: str, parent: int | None = None) -> int:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(name, flags, dir_fd=parent)
-    undo.callback(os.close, fd)
-    return fd
-
-
-def write_file(
-    dirfd: int, name: str, data: bytes, mode: int, *, times_ns: tuple[int, int] | None = None
-) -> None:
-    """Write ``name``, with ``times_ns`` of access and change, so that it is complete or not there.
+def give_to_group(file: int | Path, group: str) -> None:
+    """Change the group of a file.
 
     Raises:
-        NoSpaceError: the tmpfs is full. Nothing is left.
+        NotFoundError: there is no such group.
+        NotAllowedError: the daemon's user is not in it.
     """
-    draft = f".{name}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        fd = os.open(draft, flags, 0o600, dir_fd=dirfd)
-        try:
-            with os.fdopen(fd, "wb") as out:
-                out.write(data)
-                os.fchmod(fd, mode)
-                out.flush()
-                if times_ns is not None:
-                    os.utime(fd, ns=times_ns)
-            os.rename(draft, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
-        except BaseException:
-            os.unlink(draft, dir_fd=dirfd)
-            raise
+        number = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+        os.chown(file, -1, number)
+    except KeyError:
+        raise NotFoundError(f"group {group!r} does not exist on this host") from None
     except OSError as failed:
-        check(-(failed.errno or errno.EIO), "write", name)
+        raise NotAllowedError(
+            f"group {group!r} cannot be given to {file}: {failed.strerror}; "
+            "the daemon's user must be in it"
+        ) from None
+
+
+def _directories(parent: int) -> set[str]:
+    return {e.name for e in files.entries(parent) if e.is_dir(follow_symlinks=False)}

@@ -1,22 +1,25 @@
-"""The gRPC server of one tenant's socket."""
+"""The gRPC servers: one for each tenant's socket, and one for the administrators'."""
 
 from __future__ import annotations
 
 import os
 import socket
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from tetris.errors import ConflictError, InvalidModelError, NotAllowedError, NotFoundError
-from tetris.v1 import tetris_pb2
+from tetris.v1 import admin_pb2, tetris_pb2
+from tetris.v1.admin_pb2_grpc import AdminServicer, add_AdminServicer_to_server
 from tetris.v1.tetris_pb2_grpc import TetrisServicer, add_TetrisServicer_to_server
-from tetrisd.root import readable
+from tetrisd.root import give_to_group, readable
 from tetrisd.service import MAX_PUBLISHES
 
 # A publish keeps a thread for as long as it takes, waiting included, and the others need some too.
@@ -32,7 +35,8 @@ _OPTIONS = [
     ("grpc.keepalive_permit_without_calls", 1),
 ]
 _PROBE_SECONDS = 5
-_SERVICE = tetris_pb2.DESCRIPTOR.services_by_name["Tetris"].full_name
+_TETRIS = tetris_pb2.DESCRIPTOR.services_by_name["Tetris"]
+_ADMIN = admin_pb2.DESCRIPTOR.services_by_name["Admin"]
 
 
 class Server:
@@ -51,8 +55,8 @@ class Server:
         self._path.unlink(missing_ok=True)
 
 
-def serve(servicer: TetrisServicer, path: Path, mode: int) -> Server:
-    """Start to answer on ``path``.
+def serve_tenant(servicer: TetrisServicer, path: Path, mode: int, group: str = "") -> Server:
+    """Start to answer a tenant's clients on ``path``.
 
     The socket's mode and directory are the authority: gRPC for Python tells nothing about a peer.
 
@@ -60,16 +64,43 @@ def serve(servicer: TetrisServicer, path: Path, mode: int) -> Server:
         ConflictError: somebody answers there already.
         NotFoundError: its directory does not exist.
     """
+
+    def add(server: grpc.Server) -> None:
+        add_TetrisServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+
+    return _serve(add, _TETRIS, path, mode, group)
+
+
+def serve_admin(servicer: AdminServicer, path: Path) -> Server:
+    """Start to answer administrators on ``path``, which only the daemon's user and root may open.
+
+    Raises:
+        ConflictError, NotFoundError: as :func:`serve_tenant`.
+    """
+
+    def add(server: grpc.Server) -> None:
+        add_AdminServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+
+    return _serve(add, _ADMIN, path, 0o600, "")
+
+
+def _serve(
+    add: Callable[[grpc.Server], None],
+    service: ServiceDescriptor,
+    path: Path,
+    mode: int,
+    group: str,
+) -> Server:
     made = _prepare(path)
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc")
     server = grpc.server(threads, options=_OPTIONS)
-    add_TetrisServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    add(server)
     checks = health.HealthServicer()
-    for name in ("", _SERVICE):
+    for name in ("", service.full_name):
         checks.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection(
-        (_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        (service.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME), server
     )
     # The socket is made with nobody's permission but ours, and opened up once it is bound.
     before = os.umask(0o177)
@@ -80,9 +111,10 @@ def serve(servicer: TetrisServicer, path: Path, mode: int) -> Server:
     finally:
         os.umask(before)
     server.start()
-    path.chmod(mode)
-    if made:
-        path.parent.chmod(readable(mode))
+    for file, bits in ((path, mode), *(((path.parent, readable(mode)),) if made else ())):
+        if group:
+            give_to_group(file, group)
+        file.chmod(bits)
     return Server(server, threads, path)
 
 

@@ -17,11 +17,11 @@ from tetris.v1 import tetris_pb2 as pb
 from tetris.v1.tetris_pb2_grpc import TetrisServicer
 from tetris.wire import claim_from_wire
 from tetrisd.claims import MAX_TENSORS
-from tetrisd.leases import Lease
+from tetrisd.convert import lease_to_wire, model_to_wire, segment_to_wire, stats_to_wire
 from tetrisd.library import Library
 from tetrisd.patience import patience
 from tetrisd.sources import Source, StreamSource
-from tetrisd.store import Store
+from tetrisd.tenant import Tenant
 
 log = logging.getLogger("tetrisd")
 
@@ -31,48 +31,64 @@ MAX_PUBLISHES = 48
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def _answers(method: _Method) -> _Method:
-    """Turn what a unary method raises into a status; an unforeseen error stays in the log."""
+@contextmanager
+def _status(method: str, context: grpc.ServicerContext) -> Iterator[None]:
+    """Turn what is raised into a status; an unforeseen error stays in the log."""
+    try:
+        yield
+    except TetrisError as refused:
+        context.abort(code_of(refused), str(refused))
+    except grpc.RpcError:
+        # Raised by the stream of requests when its other end is gone.
+        log.info("%s: the client went away", method)
+        context.abort(grpc.StatusCode.CANCELLED, "the client went away")
+    except Exception:
+        log.exception("%s failed", method)
+        context.abort(grpc.StatusCode.INTERNAL, f"{method} failed: see the daemon's log")
+
+
+def answers(method: _Method) -> _Method:
+    """A method that computes its whole answer, however it is sent."""
 
     @functools.wraps(method)
-    def call(self: Servicer, request: Any, context: grpc.ServicerContext) -> Any:
-        try:
+    def call(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
+        with _status(method.__name__, context):
             return method(self, request, context)
-        except TetrisError as refused:
-            context.abort(code_of(refused), str(refused))
-        except grpc.RpcError:
-            # Raised by the stream of requests when its other end is gone.
-            log.info("%s: the client went away", method.__name__)
-            context.abort(grpc.StatusCode.CANCELLED, "the client went away")
-        except Exception:
-            log.exception("%s failed", method.__name__)
-            context.abort(
-                grpc.StatusCode.INTERNAL, f"{method.__name__} failed: see the daemon's log"
-            )
+
+    return call  # type: ignore[return-value]
+
+
+def answers_stream(method: _Method) -> _Method:
+    """A method that computes its answer while it is sent."""
+
+    @functools.wraps(method)
+    def call(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
+        with _status(method.__name__, context):
+            yield from method(self, request, context)
 
     return call  # type: ignore[return-value]
 
 
 class Servicer(TetrisServicer):
-    """One tenant's view of the store.
+    """What a tenant's clients may ask for.
 
     Args:
-        store: what does the work.
+        tenant: whose.
         library: the models that the daemon may read itself.
         idle_seconds: a client that sends nothing for this long in mid-publish is cut off.
         stopping: set when no work should go on.
     """
 
     def __init__(
-        self, store: Store, library: Library, idle_seconds: float, stopping: threading.Event
+        self, tenant: Tenant, library: Library, idle_seconds: float, stopping: threading.Event
     ) -> None:
-        self._store = store
+        self._tenant = tenant
         self._library = library
         self._idle_seconds = idle_seconds
         self._stopping = stopping
         self._publishes = threading.BoundedSemaphore(MAX_PUBLISHES)
 
-    @_answers
+    @answers
     def Publish(  # noqa: N802
         self, requests: Iterator[pb.PublishRequest], context: grpc.ServicerContext
     ) -> pb.PublishResponse:
@@ -90,100 +106,72 @@ class Servicer(TetrisServicer):
                 sign()  # asked while it waits for another publisher: that is no idleness
                 return context.is_active() and not self._stopping.is_set()
 
-            return self._publish(source, wanted)
+            return self._publish(source, _keep_alive(header), wanted)
 
-    @_answers
+    @answers
     def PublishPath(  # noqa: N802
         self, request: pb.PublishPathRequest, context: grpc.ServicerContext
     ) -> pb.PublishResponse:
         """A model from files that the daemon reads."""
         with self._place(), self._library.open(request.path) as source:
-            return self._publish(source, lambda: not self._stopping.is_set())
+            return self._publish(source, _keep_alive(request), lambda: not self._stopping.is_set())
 
-    @_answers
+    @answers
     def Attach(  # noqa: N802
         self, request: pb.AttachRequest, context: grpc.ServicerContext
     ) -> pb.AttachResponse:
         """A lease, and the manifest."""
         who = request.holder
-        lease, manifest = self._store.attach(
+        lease, manifest = self._tenant.attach(
             request.fingerprint, who.pid, who.command[:200], who.host[:200]
         )
         return pb.AttachResponse(
-            lease=lease.id, view=self._store.view(), manifest=self._store.wire(manifest)
+            lease=lease.id, view=self._tenant.view(), manifest=self._tenant.wire(manifest)
         )
 
-    @_answers
+    @answers
     def Release(  # noqa: N802
         self, request: pb.ReleaseRequest, context: grpc.ServicerContext
     ) -> pb.ReleaseResponse:
         """The end of a lease."""
-        return pb.ReleaseResponse(removed=self._store.release(request.lease))
+        return pb.ReleaseResponse(removed=self._tenant.release(request.lease))
 
-    @_answers
+    @answers
     def ListModels(  # noqa: N802
         self, request: pb.ListModelsRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.ModelSummary]:
         """Every model."""
-        return iter(
-            [
-                pb.ModelSummary(
-                    fingerprint=m.fingerprint,
-                    name=m.name,
-                    published_unix_ns=m.published_unix_ns,
-                    tensors=len(m.tensors),
-                    nbytes=m.nbytes,
-                    leases=leases,
-                )
-                for m, leases in self._store.models()
-            ]
-        )
+        return iter([model_to_wire(info) for info in self._tenant.info()])
 
-    @_answers
+    @answers
     def ListSegments(  # noqa: N802
         self, request: pb.ListSegmentsRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.Segment]:
         """Every segment."""
-        return iter(
-            [
-                pb.Segment(
-                    digest=s.digest, nbytes=s.nbytes, referenced=s.referenced, models=s.models
-                )
-                for s in self._store.segments()
-            ]
-        )
+        return iter([segment_to_wire(s) for s in self._tenant.segments_info()])
 
-    @_answers
+    @answers
     def ListLeases(  # noqa: N802
         self, request: pb.ListLeasesRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.Lease]:
         """Every lease."""
-        return iter([_lease(lease) for lease in self._store.leases()])
+        return iter([lease_to_wire(lease) for lease in self._tenant.leases.live()])
 
-    @_answers
+    @answers
     def GetModel(  # noqa: N802
         self, request: pb.GetModelRequest, context: grpc.ServicerContext
     ) -> pb.GetModelResponse:
         """One manifest."""
-        return pb.GetModelResponse(manifest=self._store.wire(self._store.model(request.model)))
+        return pb.GetModelResponse(
+            manifest=self._tenant.wire(self._tenant.models.lookup(request.model))
+        )
 
-    @_answers
+    @answers
     def GetStats(  # noqa: N802
         self, request: pb.GetStatsRequest, context: grpc.ServicerContext
     ) -> pb.GetStatsResponse:
         """The numbers."""
-        s = self._store.stats()
-        return pb.GetStatsResponse(
-            models=s.models,
-            segments=s.segments,
-            leases=s.leases,
-            references=s.references,
-            bytes_resident=s.resident,
-            bytes_asked=s.asked,
-            bytes_saved=s.saved,
-            huge_pages=s.huge_pages,
-            bytes_limit=s.limit,
-        )
+        return stats_to_wire(self._tenant.stats())
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -195,9 +183,11 @@ class Servicer(TetrisServicer):
         finally:
             self._publishes.release()
 
-    def _publish(self, source: Source, wanted: Callable[[], bool]) -> pb.PublishResponse:
-        manifest, published = self._store.publish(source, wanted=wanted)
-        return pb.PublishResponse(manifest=self._store.wire(manifest), published=published)
+    def _publish(
+        self, source: Source, keep_alive: int | None, wanted: Callable[[], bool]
+    ) -> pb.PublishResponse:
+        manifest, published = self._tenant.publish(source, keep_alive=keep_alive, wanted=wanted)
+        return pb.PublishResponse(manifest=self._tenant.wire(manifest), published=published)
 
 
 def _header(first: pb.PublishRequest | None) -> pb.PublishHeader:
@@ -222,12 +212,5 @@ def _signed(requests: Iterator[pb.PublishRequest], sign: Callable[[], None]) -> 
             yield message.data
 
 
-def _lease(lease: Lease) -> pb.Lease:
-    return pb.Lease(
-        id=lease.id,
-        fingerprint=lease.fingerprint,
-        model=lease.model,
-        holder=pb.Holder(pid=lease.pid, command=lease.command, host=lease.host),
-        since_unix_ns=lease.since_unix_ns,
-        pending=lease.pending,
-    )
+def _keep_alive(request: pb.PublishHeader | pb.PublishPathRequest) -> int | None:
+    return request.keep_alive_seconds if request.HasField("keep_alive_seconds") else None

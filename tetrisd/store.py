@@ -1,165 +1,267 @@
-"""The store: what the daemon can do. It knows nothing of gRPC; the clock is passed in."""
+"""The store: every tenant under one root, and what stays resident. It knows no gRPC."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tetris.errors import InvalidModelError
+from tetris.errors import ConflictError, NotFoundError
 from tetris.manifest import Manifest
-from tetris.shm import DIGEST_SIZE
-from tetris.v1 import tetris_pb2 as pb
-from tetrisd.leases import Lease, Leases
-from tetrisd.models import Models
-from tetrisd.publish import Publisher
-from tetrisd.root import Root
+from tetrisd import files, steps
+from tetrisd.admission import Admission
+from tetrisd.clock import Clock
+from tetrisd.room import Limits
+from tetrisd.root import Root, pool_of
 from tetrisd.segments import Segments
-from tetrisd.sources import Source
-from tetrisd.turns import Turns
+from tetrisd.settings import TENANT_NAME, Settings, TenantSettings
+from tetrisd.stats import Stats
+from tetrisd.tenant import Tenant
+from tetrisd.verify import Checked, Pace, Verifier, unhurried
 
 log = logging.getLogger("tetrisd")
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentInfo:
-    """One resident segment: who names it, and whether anybody maps it now."""
+class Collected:
+    """What a collection removed: models, segments and bytes."""
 
-    digest: bytes
-    nbytes: int
-    referenced: bool
-    models: int
+    models: int = 0
+    segments: int = 0
+    freed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
-    """The saving in one record; sizes in bytes.
+class Evicted:
+    """What became of a model: gone, with the bytes that this freed, or the leases that keep it."""
 
-    Attributes:
-        references: segments that somebody maps now.
-        asked: the sum over leases of their model's distinct bytes: what private copies would take.
-        saved: ``asked - resident``, never below 0.
-        limit: size of the tmpfs.
-    """
-
-    models: int
-    segments: int
+    removed: bool
     leases: int
-    references: int
-    resident: int
-    asked: int
-    saved: int
-    huge_pages: bool
-    limit: int
+    freed: int
 
 
 class Store:
-    """Everything under one root."""
+    """Everything under one root.
 
-    def __init__(
-        self,
-        root: Root,
-        *,
-        now_ns: Callable[[], int] = time.time_ns,
-    ) -> None:
+    Args:
+        root: the directory, owned.
+        settings: limits, and the tenants.
+        clock: the two times.
+    """
+
+    def __init__(self, root: Root, settings: Settings, clock: Clock | None = None) -> None:
         self._root = root
-        self._segments = Segments(root)
-        self._models = Models(root)
-        self._leases = Leases(root, now_ns)
-        self._publisher = Publisher(self._segments, self._models, Turns(), now_ns)
+        self._settings = settings
+        self._clock = clock or Clock()
+        self._limits = Limits(root.quarantine, settings.capacity, settings.headroom)
+        self._pools: dict[str, Segments] = {}
+        self._tenants: dict[str, Tenant] = {}
+        self._admission = Admission(self._limits, self.tenants, self._taken)
+        for tenant in settings.tenants:
+            self._add(tenant, settings.keep_alive)
+        for name in sorted(root.pools()):
+            self._pool(name)
 
     def recover(self) -> None:
-        """Read back what an earlier daemon left, and sweep what it did not finish."""
-        resident = dict(self._segments.resident())
-        self._models.load(resident)
-        wanted = {d: n for m in self._models.all() for d, n in m.segments.items()}
-        drafts, stray = self._segments.sweep(wanted)
-        self._leases.sweep()
+        """Read back what an earlier daemon left, and sweep what it did not finish.
+
+        Tenants that are configured no more are read back too: their models go as soon as nobody
+        uses them.
+        """
+        with steps.of("recover"):
+            self._add_abandoned()
+            for pool in self._pools.values():
+                self._recover(pool)
+            files.sweep_drafts(self._root.quarantine)
+            self._forget_abandoned()
+
+    def tenants(self) -> Sequence[Tenant]:
+        """Every tenant, also those that are configured no more and still hold something."""
+        return list(self._tenants.values())
+
+    def tenant(self, name: str) -> Tenant:
+        """The tenant of that name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        if name not in self._tenants:
+            raise NotFoundError(f"no tenant {name[:80]!r}: `tetrisctl tenants` lists them")
+        return self._tenants[name]
+
+    def evict(self, tenant: str, model: str) -> Evicted:
+        """Remove a model now; one in use goes when its last user does.
+
+        Raises:
+            NotFoundError: there is none.
+            ConflictError: it is pinned.
+        """
+        owner = self.tenant(tenant)
+        manifest = owner.models.lookup(model)
+        if manifest.pinned:
+            raise ConflictError(f"model {manifest.name} is pinned: unpin it first")
+        with steps.of("evict"):
+            freed = owner.drop(manifest)
+            if freed is not None:
+                return Evicted(True, 0, freed)
+            owner.change(manifest, keep_alive=0)
+        return Evicted(False, len(owner.leases.live(manifest.fingerprint)), 0)
+
+    def look(self) -> None:
+        """What is to be done every second: end leases whose holder died, and drop what is due."""
+        for tenant in self.tenants():
+            self._look(tenant)
+        for pool in self._pools.values():
+            pool.settle_lingering()
+
+    def collect(self) -> Collected:
+        """Remove every unused, unpinned model, and segments that nobody names or maps."""
+        segments, taken = self._resident(), self._taken()
+        dropped = [
+            self._drop(tenant, manifest, "collected")
+            for tenant in self.tenants()
+            for manifest in tenant.models.all()
+        ]
+        for pool in self._pools.values():
+            pool.settle_lingering()
+        for name, _ in files.regular(self._root.quarantine):
+            files.remove(self._root.quarantine, name)
+        return Collected(sum(dropped), segments - self._resident(), max(0, taken - self._taken()))
+
+    def quarantine(self, pool: Segments, digest: bytes, why: str) -> None:
+        """Serve a segment never again: out of every view, and the models that name it go.
+
+        Who maps it keeps its mapping. The next attach finds the model unpublished and publishes it.
+        """
+        lost: list[Manifest] = []
+        with steps.of("quarantine"), pool.whole:
+            for tenant in self._members(pool):
+                for manifest in tenant.lose(digest):
+                    lost.append(manifest)
+                    log.error(
+                        "model %s of %s is published no more: segment %s %s",
+                        manifest.name,
+                        tenant.name,
+                        digest.hex(),
+                        why,
+                    )
+            pool.quarantine(digest)
+        for segment in {d for manifest in lost for d in manifest.segments}:
+            pool.settle(segment)
+
+    def stats(self) -> Stats:
+        """Of the whole host: each segment counted once."""
+        pools = self._pools.values()
+        leases = [(tenant, lease) for tenant in self.tenants() for lease in tenant.leases.live()]
+        manifests = [t.models.find(lease.fingerprint) for t, lease in leases]
+        resident = [(p, d, n) for p in pools for d, n in p.resident()]
+        return Stats(
+            models=sum(len(t.models.all()) for t in self.tenants()),
+            segments=len(resident),
+            leases=len(leases),
+            references=sum(p.is_referenced(d) for p, d, _ in resident),
+            resident=sum(n for _, _, n in resident),
+            asked=sum(m.nbytes for m in manifests if m is not None),
+            huge_pages=self._root.huge_pages,
+            limit=self._limits.capacity(),
+            charged=self._taken(),
+            quarantined=sum(1 for _ in files.regular(self._root.quarantine)),
+        )
+
+    def verify(
+        self, pace: Pace = unhurried, tenant: str = "", model: str = ""
+    ) -> Iterator[Checked]:
+        """Compare what is stored with what it must be: everything, a tenant's models, or one.
+
+        Args:
+            pace: called with the number of bytes before they are read.
+            tenant: whose; all without one.
+            model: which; all of that tenant without one.
+        """
+        verifier = Verifier(self.quarantine, pace)
+        if tenant or model:
+            owner = self.tenant(tenant)
+            manifests = [owner.models.lookup(model)] if model else owner.models.all()
+            wanted = {d: n for m in manifests for d, n in m.segments.items()}
+            yield from verifier.segments([(owner.segments, wanted)])
+        else:
+            pools = list(self._pools.values())
+            yield from verifier.files(pools, self.tenants())
+            yield from verifier.segments([(pool, pool.index.segments()) for pool in pools])
+
+    def _add(self, settings: TenantSettings, keep_alive: float) -> None:
+        pool = self._pool(pool_of(settings))
+        self._tenants[settings.name] = Tenant(
+            settings,
+            self._root.tenant(settings.name, settings.socket_mode, settings.group),
+            pool,
+            self._admission.admit,
+            lambda digest: self.quarantine(pool, digest, "is not what its name says"),
+            self._limits,
+            keep_alive,
+            self._clock,
+        )
+
+    def _pool(self, name: str) -> Segments:
+        if name not in self._pools:
+            self._pools[name] = Segments(name, self._root.pool(name), self._root.quarantine)
+        return self._pools[name]
+
+    def _members(self, pool: Segments) -> list[Tenant]:
+        return [tenant for tenant in self.tenants() if tenant.segments is pool]
+
+    def _recover(self, pool: Segments) -> None:
+        resident = dict(pool.resident())
+        members = self._members(pool)
+        for tenant in members:
+            tenant.load(resident)
+        drafts, stray = pool.sweep(resident)
         log.info(
-            "%s: %d models in %d segments; swept %d half-written and %d unnamed segments",
+            "%s/%s: %d models in %d segments; swept %d half-written and %d unnamed segments",
             self._root.path,
-            len(self._models.all()),
-            len(wanted),
+            pool.name,
+            sum(len(tenant.models.all()) for tenant in members),
+            len(pool.index.segments()),
             drafts,
             stray,
         )
 
-    def publish(
-        self,
-        source: Source,
-        *,
-        wanted: Callable[[], bool] = lambda: True,
-    ) -> tuple[Manifest, bool]:
-        """See :meth:`tetrisd.publish.Publisher.publish`."""
-        _check_fingerprint(source.fingerprint)
-        return self._publisher.publish(source, wanted=wanted)
+    def _add_abandoned(self) -> None:
+        for name in sorted(self._root.tenants() - self._tenants.keys()):
+            if TENANT_NAME.fullmatch(name):
+                sharing = "tenant" if name in self._pools else "host"
+                self._add(TenantSettings(name, socket_mode=0o600, sharing=sharing), 0)
 
-    def attach(
-        self, fingerprint: bytes, pid: int, command: str, host: str
-    ) -> tuple[Lease, Manifest]:
-        """Write a pending lease on a published model.
+    def _forget_abandoned(self) -> None:
+        configured = {tenant.name for tenant in self._settings.tenants}
+        for name in list(self._tenants.keys() - configured):
+            self._look(self._tenants[name])
+            if self._root.forget(name):
+                log.info("tenant %s is configured no more: forgotten", name)
+                del self._tenants[name]
+            else:
+                log.info("tenant %s is configured no more: it goes with its last user", name)
 
-        Raises:
-            NotFoundError: it is not published.
-        """
-        _check_fingerprint(fingerprint)
-        manifest = self._models.get(fingerprint)
-        return self._leases.create(fingerprint, manifest.name, pid, command, host), manifest
-
-    def release(self, lease: str) -> bool:
-        """See :meth:`tetrisd.leases.Leases.release`."""
-        return self._leases.release(lease)
-
-    def view(self) -> str:
-        """The directory of the tenant's segments, as this process sees it."""
-        return str(self._root.view_path)
-
-    def model(self, text: str) -> Manifest:
-        """See :meth:`tetrisd.models.Models.lookup`."""
-        return self._models.lookup(text)
-
-    def wire(self, manifest: Manifest) -> pb.Manifest:
-        """See :meth:`tetrisd.models.Models.wire`."""
-        return self._models.wire(manifest)
-
-    def models(self) -> list[tuple[Manifest, int]]:
-        """Every published model, with the number of its leases."""
-        leases = Counter(lease.fingerprint for lease in self._leases.live())
-        return [(m, leases[m.fingerprint]) for m in self._models.all()]
-
-    def leases(self) -> list[Lease]:
-        """See :meth:`tetrisd.leases.Leases.live`."""
-        return self._leases.live()
-
-    def segments(self) -> list[SegmentInfo]:
-        """Every resident segment, largest first."""
-        found = [
-            SegmentInfo(d, n, self._segments.is_referenced(d), self._models.users(d))
-            for d, n in self._segments.resident()
-        ]
-        return sorted(found, key=lambda s: (-s.nbytes, s.digest))
-
-    def stats(self) -> Stats:
-        """What is resident, what was asked for, what that saves."""
-        segments, leases = self.segments(), self._leases.live()
-        sizes = {m.fingerprint: m.nbytes for m in self._models.all()}
-        resident = sum(s.nbytes for s in segments)
-        asked = sum(sizes.get(lease.fingerprint, 0) for lease in leases)
-        return Stats(
-            models=len(sizes),
-            segments=len(segments),
-            leases=len(leases),
-            references=sum(s.referenced for s in segments),
-            resident=resident,
-            asked=asked,
-            saved=max(0, asked - resident),
-            huge_pages=self._root.huge_pages,
-            limit=self._root.capacity(),
+    def _drop(self, tenant: Tenant, manifest: Manifest, why: str) -> bool:
+        with steps.of("evict"):
+            freed = tenant.drop(manifest)
+        if freed is None:
+            return False
+        log.info(
+            "model %s of %s evicted: %s; %d bytes freed", manifest.name, tenant.name, why, freed
         )
+        return True
 
+    def _look(self, tenant: Tenant) -> None:
+        tenant.leases.live()
+        for manifest in tenant.models.all():
+            if tenant.is_due(manifest):
+                self._drop(tenant, manifest, "unused for its time")
 
-def _check_fingerprint(fingerprint: bytes) -> None:
-    if len(fingerprint) != DIGEST_SIZE:
-        raise InvalidModelError(f"a fingerprint has {DIGEST_SIZE} bytes, not {len(fingerprint)}")
+    def _resident(self) -> int:
+        return sum(1 for pool in self._pools.values() for _ in pool.resident())
+
+    def _taken(self) -> int:
+        pools = sum(pool.allocated() for pool in self._pools.values())
+        quarantined = files.regular(self._root.quarantine)
+        return pools + sum(found.st_blocks * 512 for _, found in quarantined)

@@ -42,6 +42,8 @@ class Manifest:
         name: for people; not an identity.
         published_unix_ns: when the manifest was committed, in nanoseconds since 1970.
         tensors: in checkpoint order.
+        keep_alive: seconds that it stays while nobody uses it; None: the daemon's default.
+        pinned: it stays whether it is used or not.
         segments: size in bytes of each distinct segment, by digest.
     """
 
@@ -49,6 +51,8 @@ class Manifest:
     name: str
     published_unix_ns: int
     tensors: tuple[Tensor, ...]
+    keep_alive: int | None = None
+    pinned: bool = False
     segments: dict[bytes, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -19,8 +19,9 @@ from urllib.parse import quote
 import grpc
 
 from tetris.errors import NotAllowedError, UnavailableError
-from tetris.settings import socket_path
+from tetris.settings import admin_socket_path, socket_path
 from tetris.status import error_of
+from tetris.v1.admin_pb2_grpc import AdminStub
 from tetris.v1.tetris_pb2_grpc import TetrisStub
 
 T = TypeVar("T")
@@ -85,6 +86,9 @@ _in_flight = _InFlight()
 class Rpc:
     """Calls the daemon behind ``socket``; safe to use from any thread and after ``fork``."""
 
+    _stub: Callable[[grpc.Channel], Any] = TetrisStub
+    _advice = "start tetrisd, or name its socket in TETRIS_SOCKET"
+
     def __init__(self, socket: str | os.PathLike[str] | None = None) -> None:
         self.socket: Path = socket_path(socket)
 
@@ -98,7 +102,7 @@ class Rpc:
         self._look()
         with _in_flight, grpc.insecure_channel(self._target(), _OPTIONS) as channel:
             try:
-                yield TetrisStub(channel)  # type: ignore[no-untyped-call]
+                yield type(self)._stub(channel)
             except grpc.FutureCancelledError:
                 raise UnavailableError(f"the call to {self.socket} was cancelled") from None
             except grpc.RpcError as failed:
@@ -131,6 +135,14 @@ class Rpc:
                 f"the socket {self.socket} is in a directory that this user may not enter"
             ) from None
         except OSError:
-            raise UnavailableError(
-                f"no daemon at {self.socket}: start tetrisd, or name its socket in TETRIS_SOCKET"
-            ) from None
+            raise UnavailableError(f"no daemon at {self.socket}: {self._advice}") from None
+
+
+class AdminRpc(Rpc):
+    """Calls the daemon as an administrator."""
+
+    _stub = AdminStub
+    _advice = "start tetrisd with --admin-socket, or name that in TETRIS_ADMIN_SOCKET"
+
+    def __init__(self, socket: str | os.PathLike[str] | None = None) -> None:
+        self.socket = admin_socket_path(socket)

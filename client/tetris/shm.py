@@ -40,6 +40,7 @@ _MEANING: dict[int, tuple[type[TetrisError], str]] = {
     errno.ENODATA: (InvalidModelError, "the file ends before the data does"),
     errno.EXDEV: (NotAllowedError, "it leads out of the allowed directory"),
     errno.EACCES: (NotAllowedError, "permission denied"),
+    errno.EROFS: (NotAllowedError, "the file system is read-only"),
 }
 
 
@@ -50,6 +51,15 @@ def check(result: int, call: str, name: str) -> None:
             kind, meaning = _MEANING[-result]
             raise kind(f"{call} {name}: {meaning}")
         raise SystemCallError(call, name, -result)
+
+
+@contextmanager
+def calling(call: str, name: str) -> Iterator[None]:
+    """Raise what an ``OSError`` of ``call`` on ``name`` means, as :func:`check` does."""
+    try:
+        yield
+    except OSError as failed:
+        check(-(failed.errno or errno.EIO), call, name)
 
 
 def _c_string(name: str) -> bytes:

@@ -24,6 +24,8 @@ def manifest_to_wire(manifest: Manifest) -> pb.Manifest:
             )
             for t in manifest.tensors
         ],
+        keep_alive_seconds=manifest.keep_alive,
+        pinned=manifest.pinned,
     )
 
 
@@ -37,6 +39,8 @@ def manifest_from_wire(message: pb.Manifest) -> Manifest:
             Tensor(t.name, t.dtype, tuple(t.shape), t.nbytes, t.digest, t.crc32c, tuple(t.strings))
             for t in message.tensors
         ),
+        keep_alive=message.keep_alive_seconds if message.HasField("keep_alive_seconds") else None,
+        pinned=message.pinned,
     )
 
 

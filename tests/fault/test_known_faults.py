@@ -56,7 +56,7 @@ def test_1_an_identity_is_the_bytes_and_not_a_checksum_that_a_file_claims(daemon
     forged = header(claim("t", 8, crc32c=crc), fingerprint=b"g" * 32)
     with pytest.raises(errors.CorruptDataError):
         publish(daemon, forged, pb.PublishRequest(data=b"evil!!!!"))
-    names = {p.name for p in (daemon.root / "objects").iterdir()}
+    names = {p.name for p in (daemon.root / "objects/_shared").iterdir()}
     assert names == {tetris.digest(b"genuine!").hex()}
 
 
@@ -86,7 +86,7 @@ def start_half(daemon):
     )
     assert child.stdout.readline() == b"half\n"
     wait_until(
-        lambda: any(p.name.startswith(".") for p in (daemon.root / "objects").iterdir()),
+        lambda: any(p.name.startswith(".") for p in (daemon.root / "objects/_shared").iterdir()),
         what="the half's arrival",
     )
     return child
@@ -138,7 +138,7 @@ def test_5_clients_can_change_nothing_that_others_read(daemon, tmp_path):
         ours = [line for line in maps if str(daemon.root) in line]
         assert ours
         assert all(line.split()[1] == "r--s" for line in ours)
-    for file in (daemon.root / "objects").iterdir():
+    for file in (daemon.root / "objects/_shared").iterdir():
         assert file.stat().st_mode & 0o222 == 0
 
 
@@ -210,13 +210,13 @@ def test_triton_cve_2025_23319_no_error_tells_a_name_that_leads_to_memory(daemon
     """An error message told the name of an internal region, and that name was accepted."""
     random_model(tmp_path / "models" / "m")
     tetris.publish(tmp_path / "models" / "m", socket=daemon.socket)
-    segments = {p.name for p in (daemon.root / "objects").iterdir()}
+    segments = {p.name for p in (daemon.root / "objects/_shared").iterdir()}
     said = []
     for method, request in (
         ("Attach", pb.AttachRequest(fingerprint=b"x" * 32)),
         ("Release", pb.ReleaseRequest(lease=next(iter(segments)))),
         ("GetModel", pb.GetModelRequest(model=next(iter(segments))[:12])),
-        ("PublishPath", pb.PublishPathRequest(path=str(daemon.root / "objects"))),
+        ("PublishPath", pb.PublishPathRequest(path=str(daemon.root / "objects/_shared"))),
     ):
         with pytest.raises(errors.TetrisError) as refused:
             Rpc(daemon.socket).call(method, request)

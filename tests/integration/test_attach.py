@@ -396,7 +396,7 @@ def test_the_view_may_be_mounted_elsewhere(daemon, model_path, monkeypatch, tmp_
 def test_a_segment_of_another_size_is_not_mapped(daemon, tmp_path):
     path = random_model(tmp_path / "models" / "r", tensors=1)
     with tetris.attach(path, socket=daemon.socket) as model:
-        segment = daemon.root / "objects" / model.manifest.tensors[0].segment
+        segment = daemon.root / "objects/_shared" / model.manifest.tensors[0].segment
         os.truncate(segment, 100)
         with pytest.raises(errors.InvalidModelError, match="expected size"):
             model["t0"]

@@ -178,7 +178,7 @@ def test_it_runs_without_privileges(memory, tmp_path):
         request = pb.PublishPathRequest(path=str(closed))
         with pytest.raises(tetris.errors.NotAllowedError, match="permission denied"):
             Rpc(run / "tetrisd.sock").call("PublishPath", request)
-        objects = set(os.listdir(home / "root" / "objects"))
+        objects = set(os.listdir(home / "root/objects/_shared"))
         broken = random_model(tmp_path / "broken")
         body = bytearray(data_file(broken).read_bytes())
         body[-1] ^= 1
@@ -186,7 +186,7 @@ def test_it_runs_without_privileges(memory, tmp_path):
         with pytest.raises(tetris.errors.CorruptDataError):
             tetris.publish(broken, socket=run / "tetrisd.sock")
         wait_until(
-            lambda: set(os.listdir(home / "root" / "objects")) == objects, what="the clean-up"
+            lambda: set(os.listdir(home / "root/objects/_shared")) == objects, what="the clean-up"
         )
     finally:
         process.terminate()

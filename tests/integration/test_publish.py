@@ -231,7 +231,7 @@ def test_publishers_of_different_models_share_what_is_equal(daemon, tmp_path):
     found = stats(daemon)
     assert (found.models, found.segments) == (6, 7)
     assert found.bytes_resident == (1 << 20) + 6 * 64
-    assert len(os.listdir(daemon.root / "objects")) == 7
+    assert len(os.listdir(daemon.root / "objects/_shared")) == 7
 
 
 PUBLISHER = """
@@ -254,7 +254,7 @@ with Rpc(sys.argv[1]).stub() as stub:
 def wait_until_half_is_there(daemon):
     """gRPC takes messages from a publisher before it sends them."""
     wait_until(
-        lambda: any(n.startswith(".") for n in os.listdir(daemon.root / "objects")),
+        lambda: any(n.startswith(".") for n in os.listdir(daemon.root / "objects/_shared")),
         what="the first half's arrival",
     )
 
@@ -304,7 +304,7 @@ def test_a_leader_that_hangs_is_cut_off_and_a_waiter_goes_on(tmp_path, memory):
             _, complaint = child.communicate(b"\n", timeout=30)
             assert child.returncode == 1
             assert b"UnavailableError" in complaint or b"ConflictError" in complaint
-            assert len(os.listdir(daemon.root / "objects")) == 1
+            assert len(os.listdir(daemon.root / "objects/_shared")) == 1
         finally:
             child.kill()
             child.communicate()
@@ -397,7 +397,7 @@ def test_a_stop_in_mid_publish_leaves_nothing(daemon):
 
     thread = threading.Thread(target=publish)
     thread.start()
-    wait_until(lambda: len(os.listdir(daemon.root / "objects")) >= 150, what="the segments")
+    wait_until(lambda: len(os.listdir(daemon.root / "objects/_shared")) >= 150, what="the segments")
     assert daemon.stop() == 0
     go.set()
     thread.join(30)
@@ -416,7 +416,7 @@ def test_what_a_publish_relies_on_cannot_be_removed_before_its_manifest(daemon):
     """An equal resident segment is held by the publisher until the manifest is committed."""
     publish_stream(daemon, [header(claim(), fingerprint=b"g" * 32, name="g"), data(b"same")])
     name = tetris.digest(b"same").hex()
-    fd = os.open(daemon.root / "objects", os.O_RDONLY)
+    fd = os.open(daemon.root / "objects/_shared", os.O_RDONLY)
     messages = [
         header(claim("a"), claim("b"), fingerprint=b"h" * 32, name="h"),
         data(b"same"),
@@ -472,7 +472,8 @@ def test_a_tmpfs_that_fills_in_mid_publish_leaves_nothing(tmp_path):
                 yield data(os.urandom(1 << 20))
                 # gRPC takes messages before it sends them: the daemon has to be past admission.
                 wait_until(
-                    lambda: len(list((small / "root/objects").iterdir())) > 0, what="a start"
+                    lambda: len(list((small / "root/objects/_shared").iterdir())) > 0,
+                    what="a start",
                 )
                 (small / "somebody else's").write_bytes(bytes(2 << 20))
                 for _ in range(2):

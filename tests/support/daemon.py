@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from tetris.rpc import AdminRpc
+
 _libc = ctypes.CDLL(None)
 
 
@@ -30,11 +32,19 @@ def wait_until(condition, seconds: float = 20.0, what: str = "it") -> None:
 class Daemon:
     """One tetrisd process; a context manager that stops it."""
 
-    def __init__(self, directory: Path, *flags: str, root: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, *flags: str, root: Path | None = None, config: str = ""
+    ) -> None:
         directory.mkdir(exist_ok=True)
         self.root = root or directory / "root"
+        # With a config of its own, this is only the first tenant's by convention.
         self.socket = directory / "run" / "tetrisd.sock"
+        self.admin_socket = directory / "admin" / "tetrisd.sock"
         self.flags = flags
+        self.config = config
+        if config:
+            (directory / "tetrisd.toml").write_text(config)
+            self.flags += (f"--config={directory / 'tetrisd.toml'}",)
         self._log = directory / "tetrisd.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -51,7 +61,8 @@ class Daemon:
                     "-m",
                     "tetrisd",
                     f"--root={self.root}",
-                    f"--socket={self.socket}",
+                    f"--admin-socket={self.admin_socket}",
+                    *([] if self.config else [f"--socket={self.socket}"]),
                     *self.flags,
                 ],
                 stderr=log,
@@ -64,6 +75,10 @@ class Daemon:
             )
             assert self.process.poll() is None, self.log
         return self
+
+    def admin(self, method: str, request: object) -> object:
+        """One call on the admin socket."""
+        return AdminRpc(self.admin_socket).call(method, request)
 
     def stop(self, how: int = signal.SIGTERM) -> int:
         assert self.process is not None

@@ -7,17 +7,18 @@ import os
 import pytest
 
 from tetris import shm
-from tetris.errors import NotFoundError
+from tetris.errors import NoSpaceError, NotFoundError
+from tetrisd.clock import Clock
 from tetrisd.leases import PENDING_SECONDS, Leases
-from tetrisd.root import Root
+from tetrisd.root import Place, Root
 
 SECOND = 1_000_000_000
 
 
 @pytest.fixture
-def root(memory):
+def place(memory):
     opened = Root(memory / "root")
-    yield opened
+    yield opened.tenant("default", 0o600)
     opened.close()
 
 
@@ -27,13 +28,13 @@ def clock():
 
 
 @pytest.fixture
-def leases(root, clock):
-    return Leases(root, lambda: clock[0])
+def leases(place, clock):
+    return Leases(place.leases, place.view, Clock(lambda: clock[0], lambda: clock[0]), 3)
 
 
-def hold(root: Root, lease: str) -> shm.Mapping:
-    nbytes = os.stat(f"{lease}.lease", dir_fd=root.view).st_size
-    return shm.map_segment(root.view, f"{lease}.lease", nbytes)
+def hold(place: Place, lease: str) -> shm.Mapping:
+    nbytes = os.stat(f"{lease}.lease", dir_fd=place.view).st_size
+    return shm.map_segment(place.view, f"{lease}.lease", nbytes)
 
 
 def test_a_new_lease_is_pending(leases):
@@ -42,19 +43,19 @@ def test_a_new_lease_is_pending(leases):
     assert lease.pending
 
 
-def test_one_whose_lock_is_never_taken_ends_after_its_time(leases, clock, root):
+def test_one_whose_lock_is_never_taken_ends_after_its_time(leases, clock, place):
     leases.create(b"f" * 32, "m", 7, "serve", "box")
     clock[0] += (PENDING_SECONDS - 1) * SECOND
     assert len(leases.live()) == 1
     clock[0] += 2 * SECOND
     assert leases.live() == []
-    assert os.listdir(root.leases) == []
-    assert os.listdir(root.view) == []
+    assert os.listdir(place.leases) == []
+    assert os.listdir(place.view) == []
 
 
-def test_one_that_is_held_stays_for_ever(leases, clock, root):
+def test_one_that_is_held_stays_for_ever(leases, clock, place):
     lease = leases.create(b"f" * 32, "m", 7, "serve", "box")
-    lock = hold(root, lease.id)
+    lock = hold(place, lease.id)
     clock[0] += 10_000 * SECOND
     assert [(x.id, x.pending, x.pid) for x in leases.live()] == [(lease.id, False, 7)]
     assert not leases.release(lease.id)
@@ -63,9 +64,9 @@ def test_one_that_is_held_stays_for_ever(leases, clock, root):
     assert leases.live() == []
 
 
-def test_one_whose_holder_died_young_ends_at_the_next_look(leases, root):
+def test_one_whose_holder_died_young_ends_at_the_next_look(leases, place):
     lease = leases.create(b"f" * 32, "m", 7, "serve", "box")
-    lock = hold(root, lease.id)
+    lock = hold(place, lease.id)
     del lock
     assert leases.live() == []
 
@@ -88,7 +89,43 @@ def test_a_lease_is_never_a_path(leases, name):
         leases.release(name)
 
 
-def test_damaged_leases_that_nobody_holds_are_removed(leases, root):
-    (root.path / "leases" / "abc").write_bytes(b"not json")
+def write(place: Place, name: str, data: bytes) -> None:
+    with open(os.open(name, os.O_WRONLY | os.O_CREAT, 0o444, dir_fd=place.leases), "wb") as file:
+        file.write(data)
+
+
+def test_a_damaged_lease_goes_at_the_next_start_and_a_foreign_file_stays(leases, place):
+    write(place, "ab" * 8, b"not json")
+    write(place, "notes.txt", b"mine")
+    leases.load()
     assert leases.live() == []
-    assert os.listdir(root.leases) == []
+    assert os.listdir(place.leases) == ["notes.txt"]
+    assert leases.strangers() == ["notes.txt"]
+
+
+def test_no_more_than_the_limit_are_open(leases, place, clock):
+    held = [hold(place, leases.create(b"f" * 32, "m", 7, "", "").id) for _ in range(3)]
+    with pytest.raises(NoSpaceError, match="3 leases are open"):
+        leases.create(b"f" * 32, "m", 7, "", "")
+    del held[0]
+    leases.create(b"f" * 32, "m", 7, "", "")
+
+
+def test_who_ended_and_how_is_told(place, clock):
+    told = []
+    times = Clock(lambda: clock[0], lambda: clock[0])
+    leases = Leases(place.leases, place.view, times, 9, lambda lease, died: told.append(died))
+    leases.release(leases.create(b"f" * 32, "m", 7, "", "").id)
+    hold(place, leases.create(b"f" * 32, "m", 7, "", "").id)
+    leases.live()
+    assert told == [False, True]
+
+
+def test_a_clock_that_people_set_ends_no_lease(place):
+    """Ages come from the time since boot."""
+    wall = [10**18]
+    leases = Leases(place.leases, place.view, Clock(lambda: wall[0], lambda: SECOND), 9)
+    leases.create(b"f" * 32, "m", 7, "", "")
+    for jump in (10**18, -(10**18)):
+        wall[0] += jump
+        assert len(leases.live()) == 1

@@ -21,6 +21,16 @@ def when(unix_ns: int) -> str:
     return datetime.fromtimestamp(unix_ns / 1e9).isoformat(sep=" ", timespec="seconds")
 
 
+def duration(seconds: float) -> str:
+    """``605`` as ``10m 5s``; the two largest units."""
+    parts = []
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(int(seconds), length)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2]) or "0s"
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns under their heads; a head that starts with ``>`` is aligned to the right."""
     texts = [[h.removeprefix(">") for h in heads], *([str(cell) for cell in row] for row in rows)]

@@ -212,7 +212,7 @@ class GetStatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatsResponse(_message.Message):
-    __slots__ = ("models", "segments", "leases", "references", "bytes_resident", "bytes_asked", "bytes_saved", "huge_pages", "bytes_limit", "bytes_charged")
+    __slots__ = ("models", "segments", "leases", "references", "bytes_resident", "bytes_asked", "bytes_saved", "huge_pages", "bytes_limit", "bytes_charged", "segments_quarantined")
     MODELS_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     LEASES_FIELD_NUMBER: _ClassVar[int]
@@ -223,6 +223,7 @@ class GetStatsResponse(_message.Message):
     HUGE_PAGES_FIELD_NUMBER: _ClassVar[int]
     BYTES_LIMIT_FIELD_NUMBER: _ClassVar[int]
     BYTES_CHARGED_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTS_QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     models: int
     segments: int
     leases: int
@@ -233,4 +234,5 @@ class GetStatsResponse(_message.Message):
     huge_pages: bool
     bytes_limit: int
     bytes_charged: int
-    def __init__(self, models: _Optional[int] = ..., segments: _Optional[int] = ..., leases: _Optional[int] = ..., references: _Optional[int] = ..., bytes_resident: _Optional[int] = ..., bytes_asked: _Optional[int] = ..., bytes_saved: _Optional[int] = ..., huge_pages: bool = ..., bytes_limit: _Optional[int] = ..., bytes_charged: _Optional[int] = ...) -> None: ...
+    segments_quarantined: int
+    def __init__(self, models: _Optional[int] = ..., segments: _Optional[int] = ..., leases: _Optional[int] = ..., references: _Optional[int] = ..., bytes_resident: _Optional[int] = ..., bytes_asked: _Optional[int] = ..., bytes_saved: _Optional[int] = ..., huge_pages: bool = ..., bytes_limit: _Optional[int] = ..., bytes_charged: _Optional[int] = ..., segments_quarantined: _Optional[int] = ...) -> None: ...

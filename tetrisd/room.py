@@ -1,0 +1,166 @@
+"""Room: what segments may still take, and what publishes under way have been promised.
+
+Admission decides before the first byte is written, so a store that is full says so in a sentence:
+``fallocate`` past the memory limit of a control group would kill the daemon instead.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+# Kept back from segments: a full store must still be able to write a lease.
+_KEPT_BYTES = 256 << 10
+_KEPT_FILES = 64
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def allocated(nbytes: int) -> int:
+    """Bytes that a file of ``nbytes`` takes on a tmpfs: whole pages."""
+    return -(-nbytes // _PAGE) * _PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a publish asks for.
+
+    Attributes:
+        model: its name.
+        nbytes: that segments not resident yet will take.
+        charged: the same, of segments that its tenant has not published yet.
+        files: how many new segments that is.
+    """
+
+    model: str
+    nbytes: int
+    charged: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Free bytes, and a clause that says whose limit this is."""
+
+    nbytes: int
+    limit: str
+
+
+class Reservation:
+    """Bytes promised to one publish, and not written yet.
+
+    Args:
+        nbytes: how many.
+        charged: how many of the tenant's quota, until the publish ends.
+        more: asked when it turns out to need others.
+    """
+
+    def __init__(self, nbytes: int, charged: int, more: Callable[[int], None]) -> None:
+        self.left = nbytes
+        self.charged = charged
+        self._more = more
+
+    def ensure(self, nbytes: int) -> None:
+        """Have ``nbytes`` promised, whatever was spent before.
+
+        Raises:
+            NoSpaceError: more than was promised, and there is no room for the rest.
+        """
+        missing = nbytes - self.left
+        if missing > 0:
+            self._more(missing)
+            self.left += missing
+            self.charged += missing
+
+    def spend(self, nbytes: int) -> None:
+        """These bytes are written now, and show in the file system."""
+        self.left -= nbytes
+
+
+class Limits:
+    """Every limit that segments are under.
+
+    Args:
+        directory: descriptor of a directory on the tmpfs.
+        capacity: bytes that all segments may take; 0: no limit of ours.
+        headroom: bytes to leave to the host, and to the daemon's control group.
+    """
+
+    def __init__(self, directory: int, capacity: int, headroom: int) -> None:
+        self._directory = directory
+        self._capacity = capacity
+        self._headroom = headroom
+
+    def room(self, taken: int, files: int) -> Room:
+        """The least that any limit leaves.
+
+        Args:
+            taken: bytes that segments take now.
+            files: how many new ones there will be.
+        """
+        rooms = [self._tmpfs(files), self._host(), *self._control_groups()]
+        if self._capacity:
+            rooms.append(Room(self._capacity - taken, "the capacity of the store"))
+        least = min(rooms, key=lambda room: room.nbytes)
+        return Room(max(0, least.nbytes), least.limit)
+
+    def capacity(self) -> int:
+        """The configured limit, or the size of the tmpfs where that is less; 0: no limit."""
+        fs = os.fstatvfs(self._directory)
+        limits = [limit for limit in (self._capacity, fs.f_blocks * fs.f_frsize) if limit]
+        return min(limits, default=0)
+
+    def _tmpfs(self, files: int) -> Room:
+        fs = os.fstatvfs(self._directory)
+        if fs.f_files and fs.f_favail < files + _KEPT_FILES:
+            return Room(0, f"the tmpfs, which has inodes for {fs.f_favail} more files,")
+        if not fs.f_blocks:
+            return Room(sys.maxsize, "the tmpfs")
+        return Room(fs.f_bavail * fs.f_frsize - _KEPT_BYTES, "the tmpfs")
+
+    def _host(self) -> Room:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                available = int(line.split()[1]) * 1024
+                return Room(available - self._headroom, "the memory of this host")
+        return Room(sys.maxsize, "the memory of this host")
+
+    def _control_groups(self) -> list[Room]:
+        """What the memory limits of our control group and of those above it leave."""
+        return [
+            Room(left - self._headroom, "the memory limit of the daemon's control group")
+            for left in map(_left, _control_group_directories())
+            if left is not None
+        ]
+
+
+def _control_group_directories() -> list[Path]:
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        number, controllers, path = line.split(":", 2)
+        top = Path("/sys/fs/cgroup")
+        if number != "0":
+            if "memory" not in controllers.split(","):
+                continue
+            top /= "memory"
+        own = top / path.lstrip("/")
+        return [own, *(p for p in own.parents if p.is_relative_to(top))]
+    return []
+
+
+def _left(group: Path) -> int | None:
+    """Bytes that a group may still take; None when it has no limit. Files it can drop are free."""
+    for limit, usage in (
+        ("memory.max", "memory.current"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        try:
+            most = int((group / limit).read_text())
+            now = int((group / usage).read_text())
+            stat = (group / "memory.stat").read_text().split()
+        except (OSError, ValueError):  # no such file, or the word "max"
+            continue
+        droppable = int(stat[stat.index("inactive_file") + 1]) if "inactive_file" in stat else 0
+        return most - now + droppable
+    return None
