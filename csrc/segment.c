@@ -115,6 +115,10 @@ int tetris_segment_probe(int dirfd, const char *name, int *referenced)
     int error = 0;
     int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
+    if (fd < 0 && errno == EAGAIN) { /* a file lease (F_SETLEASE): who has one has the file open */
+        *referenced = 1;
+        return 0;
+    }
     if (fd < 0)
         return -errno;
     if (fcntl(fd, F_OFD_GETLK, &query))
@@ -187,7 +191,7 @@ int tetris_open_beneath(int dirfd, const char *path, int flags, int *fd)
     long result = open_patiently(dirfd, path, &how);
 
     if (result < 0)
-        return -errno;
+        return errno == ENXIO || errno == ENODEV ? -EINVAL : -errno; /* a socket; a device */
     if (fstat((int)result, &st))
         return close_after((int)result, -errno);
     if (!S_ISREG(st.st_mode) && !(flags & O_DIRECTORY))

@@ -32,7 +32,8 @@ int tetris_unmap(void *addr, size_t n);
  * -EINVAL: this kernel (before 5.14) cannot; nothing is lost by that. */
 int tetris_populate(void *addr, size_t n);
 
-/* Sets *referenced to whether anybody maps `name`. */
+/* Sets *referenced to whether anybody maps `name`, or holds a file lease on it that keeps even
+ * readers out. */
 int tetris_segment_probe(int dirfd, const char *name, int *referenced);
 
 /* Takes the write lock for removal: -EBUSY while anybody maps `name`, -ENOENT when another remover

@@ -156,6 +156,21 @@ static void test_file_lease_does_not_stall(void)
     CHECK_EQUAL(claim("a"), 0);
 }
 
+/* One that keeps even readers out is in use, and asking does not wait for it. */
+static void test_file_lease_counts_as_a_reference(void)
+{
+    struct holder holder;
+    int referenced = 0;
+
+    make("a", 1);
+    hold_file_lease(&holder, O_RDONLY, F_WRLCK);
+    CHECK_EQUAL(tetris_segment_probe(dir, "a", &referenced), 0);
+    CHECK_EQUAL(referenced, 1);
+    let_go(&holder);
+    CHECK_EQUAL(tetris_segment_probe(dir, "a", &referenced), 0);
+    CHECK_EQUAL(referenced, 0);
+}
+
 static int open_beneath(const char *path)
 {
     int fd = -1, error = tetris_open_beneath(dir, path, O_RDONLY, &fd);
@@ -227,6 +242,7 @@ int main(void)
     RUN(test_claim_without_privilege);
     RUN(test_reader_cannot_write_lock);
     RUN(test_file_lease_does_not_stall);
+    RUN(test_file_lease_counts_as_a_reference);
     RUN(test_file_lease_does_not_stall_reading);
     RUN(test_two_removers);
     return CHECK_RESULT;

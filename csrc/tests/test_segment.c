@@ -88,6 +88,7 @@ static void test_map_refuses(void)
     CHECK_EQUAL(mkdirat(dir, "d", 0700), 0);
     CHECK(tetris_segment_map(dir, "d", SIZE, TETRIS_MAP_SHARED, &map) < 0);
     CHECK_EQUAL(mkfifoat(dir, "f", 0600), 0);
+    CHECK_EQUAL(mknodat(dir, "s", S_IFSOCK | 0600, 0), 0);
     CHECK(tetris_segment_map(dir, "f", SIZE, TETRIS_MAP_SHARED, &map) < 0); /* and does not wait */
     CHECK_EQUAL(symlinkat("a", dir, "l"), 0);
     CHECK_EQUAL(tetris_segment_map(dir, "l", SIZE, TETRIS_MAP_SHARED, &map), -ELOOP);
@@ -153,6 +154,7 @@ static void test_open_beneath(void)
     CHECK_EQUAL(symlinkat("../../etc/hostname", dir, "d/outside"), 0);
     CHECK_EQUAL(symlinkat("/etc/hostname", dir, "d/absolute"), 0);
     CHECK_EQUAL(mkfifoat(dir, "f", 0600), 0);
+    CHECK_EQUAL(mknodat(dir, "s", S_IFSOCK | 0600, 0), 0);
     CHECK_EQUAL(open_beneath("a"), 0);
     CHECK_EQUAL(open_beneath("d/inside"), 0);
     CHECK_EQUAL(open_beneath("d/outside"), -EXDEV);
@@ -161,6 +163,7 @@ static void test_open_beneath(void)
     CHECK_EQUAL(open_beneath("/etc/hostname"), -EXDEV);
     CHECK_EQUAL(open_beneath("d/none"), -ENOENT);
     CHECK_EQUAL(open_beneath("f"), -EINVAL);
+    CHECK_EQUAL(open_beneath("s"), -EINVAL);
     CHECK_EQUAL(open_beneath("d"), -EINVAL);
     CHECK_EQUAL(tetris_open_beneath(dir, "d", O_RDONLY | O_DIRECTORY, &fd), 0);
     close(fd);
