@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from tetris.errors import InvalidModelError
-from tetris.formats.bundle import MAX_STRING_BYTES
+from tetris.formats.bundle import MAX_STRING_BYTES, MAX_STRINGS
 from tetris.formats.dtypes import BY_NAME
 from tetris.manifest import Claim
 
@@ -31,6 +31,13 @@ def check_claims(model: str, claims: Sequence[Claim]) -> None:
     if inline > MAX_STRING_BYTES:
         raise InvalidModelError(
             f"model {model}: {inline} bytes of strings, and the table takes {MAX_STRING_BYTES}: "
+            "leave the largest string tensors out"
+        )
+    # An empty string costs nothing in bytes, and the daemon some sixty in memory all the same.
+    strings = sum(len(claim.strings) for claim in claims)
+    if strings > MAX_STRINGS:
+        raise InvalidModelError(
+            f"model {model}: {strings} strings, and the table takes {MAX_STRINGS}: "
             "leave the largest string tensors out"
         )
     seen: set[str] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tetris.errors import InvalidModelError
+from tetris.formats.bundle import MAX_STRINGS
 from tetris.manifest import Claim
 from tetrisd.claims import MAX_NAME, check_claims
 
@@ -56,6 +57,15 @@ def test_what_cannot_be_right_is_refused_by_name(claim, fault):
 def test_a_name_may_stand_once():
     with pytest.raises(InvalidModelError, match="twice"):
         check_claims("m", [GOOD, GOOD])
+
+
+def test_strings_are_counted_together():
+    """Not only their bytes: empty ones have none, and cost memory while the model stays."""
+    half = (b"",) * (MAX_STRINGS // 2 + 1)
+    one, two = (Claim(name, "string", (len(half),), strings=half) for name in "ab")
+    check_claims("m", [one])
+    with pytest.raises(InvalidModelError, match="strings, and the table takes"):
+        check_claims("m", [one, two])
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "x" * 5000])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from math import prod
 from types import TracebackType
 
 from tetris.errors import CorruptDataError
-from tetris.formats.bundle import MAX_STRING_BYTES, Entry, Slice
+from tetris.formats.bundle import MAX_STRING_BYTES, MAX_STRINGS, Entry, Slice
 from tetris.formats.directory import pread
 from tetris.formats.dtypes import BY_NAME
 from tetris.formats.model import CheckpointFiles
@@ -125,12 +126,13 @@ class Shards:
 
 
 def _shareable(entries: Iterable[Entry]) -> Iterator[Entry]:
-    room = MAX_STRING_BYTES
+    room, count = MAX_STRING_BYTES, MAX_STRINGS
     for entry in entries:
-        if entry.dtype == "string" and not entry.refusal:
-            room -= entry.nbytes
-            if room < 0:
-                room += entry.nbytes
+        if entry.refusal:
+            continue
+        if entry.dtype == "string":
+            strings = prod(entry.shape)
+            if entry.nbytes > room or strings > count:
                 continue
-        if not entry.refusal:
-            yield entry
+            room, count = room - entry.nbytes, count - strings
+        yield entry
