@@ -13,6 +13,10 @@ from tetris.formats.shards import Shards
 from tetris.shm import open_beneath
 from tetrisd.sources import FileSource
 
+# Sentences about a model repeat its path up to three times, and gRPC drops a status that has more
+# than 8 KiB once every byte that is not ASCII has become three.
+_MAX_PATH = 800
+
 
 class _Beneath:
     """A directory whose files are opened without ever following a link out of it."""
@@ -45,12 +49,18 @@ class Library:
         """The model at absolute path ``text``.
 
         Raises:
-            NotAllowedError: not below a root, or a link on the way leads out of it.
+            NotAllowedError: not below a root, a link on the way leads out of it, or nobody could
+                read a sentence with that path.
             NotFoundError: there is no model.
             InvalidModelError: it is none that can be right.
         """
         if not text.startswith("/") or ".." in text.split("/") or "\0" in text:
             raise InvalidModelError(f"model path {text[:200]!r}: give an absolute one without '..'")
+        if len(text.encode()) > _MAX_PATH or not text.isprintable():
+            raise NotAllowedError(
+                f"model path {text[:200]!r} has more than {_MAX_PATH} bytes or cannot be printed: "
+                "send the bytes"
+            )
         path = PurePosixPath(os.path.normpath("/" + text.lstrip("/")))
         root = next((r for r in self._roots if path.is_relative_to(r)), None)
         if root is None:

@@ -30,6 +30,7 @@ _SHARED, _PRIVATE = lib.TETRIS_MAP_SHARED, lib.TETRIS_MAP_PRIVATE
 
 _MEANING: dict[int, tuple[type[TetrisError], str]] = {
     errno.ENOENT: (NotFoundError, "there is none, or it is being removed"),
+    errno.ENAMETOOLONG: (NotFoundError, "no file can have so long a name"),
     errno.ENOSPC: (NoSpaceError, "the tmpfs is full"),
     errno.EDQUOT: (NoSpaceError, "the tmpfs quota is used up"),
     errno.ENOMEM: (NoSpaceError, "no memory, or more mappings than vm.max_map_count allows"),
