@@ -103,6 +103,15 @@ def test_calls_whose_request_never_comes_cost_others_nothing(target, method):
         assert answers(target.daemon)
 
 
+@pytest.mark.xfail(strict=True, reason="each such call keeps one of the server's 64 threads")
+def test_answers_that_nobody_takes_cost_others_nothing(target):
+    """Flow control lets a client take as long as it likes over what is streamed to it."""
+    calls = b"".join(raw.whole_call(2 * i + 1, "/tetris.v1.Tetris/ListSegments") for i in range(25))
+    with raw.connections(target.daemon.socket, 4, raw.no_window() + calls):
+        time.sleep(0.5)  # for all of them to be taken up
+        assert answers(target.daemon)
+
+
 def test_silent_calls_end_with_their_connection(target):
     """What they held is free again for others."""
     calls = b"".join(raw.open_call(2 * i + 1, f"/{SILENT[0]}") for i in range(25))

@@ -11,7 +11,7 @@ from pathlib import Path
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 DATA, HEADERS = 0, 1
-END_HEADERS = 4
+END_STREAM, END_HEADERS = 1, 4
 
 
 def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
@@ -37,6 +37,16 @@ def headers(method: str) -> bytes:
 def _text(text: str) -> bytes:
     assert len(text) < 127
     return bytes([len(text)]) + text.encode()
+
+
+def no_window() -> bytes:
+    """A greeting that lets the other end send nothing that is subject to flow control."""
+    return PREFACE + frame(4, 0, 0, struct.pack(">HI", 4, 0))
+
+
+def whole_call(stream: int, method: str) -> bytes:
+    """The frames of a call with an empty message."""
+    return open_call(stream, method) + frame(DATA, END_STREAM, stream, bytes(5))
 
 
 def open_call(stream: int, method: str) -> bytes:
