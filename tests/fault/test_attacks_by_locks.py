@@ -106,10 +106,11 @@ def removal_is_free(target, segment: str) -> None:
 
 
 @pytest.mark.parametrize("attack", [attacks.hold_a_read_lease, attacks.hold_a_write_lease])
-def test_another_user_takes_no_file_lease(target, attack):
+@pytest.mark.parametrize("place", ["nobody"], indirect=True)
+def test_another_user_takes_no_file_lease(target, place, attack):
     """It needs the file's owner, or CAP_LEASE: so does root of a container if tetrisd has a user
     of its own."""
-    with target.unharmed(), target.hostile.holds("nobody", attack, target.segments[1]) as held:
+    with target.unharmed(), target.hostile.holds(place, attack, target.segments[1]) as held:
         assert held == "EACCES"
 
 

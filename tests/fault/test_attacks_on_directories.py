@@ -83,17 +83,19 @@ def closed_parts(root: Path, view: Path) -> list[Path]:
     return [p for p in sorted(root.rglob("*")) if p.is_dir() and not view.is_relative_to(p)]
 
 
-def test_another_user_lists_nothing_but_the_view(target):
+@pytest.mark.parametrize("place", ["nobody"], indirect=True)
+def test_another_user_lists_nothing_but_the_view(target, place):
     """Neither the root, nor its objects, manifests and leases, nor the list of tenants."""
     closed = [target.daemon.root, *closed_parts(target.daemon.root, target.view)]
     assert len(closed) >= 4
     with target.unharmed():
         for directory in [*closed, target.view.parent]:
-            seen = target.hostile.tries("nobody", attacks.list_directory, str(directory))
+            seen = target.hostile.tries(place, attacks.list_directory, str(directory))
             assert seen == "EACCES", directory
 
 
-def test_another_user_opens_no_file_but_those_of_the_view(target):
+@pytest.mark.parametrize("place", ["nobody"], indirect=True)
+def test_another_user_opens_no_file_but_those_of_the_view(target, place):
     """Not even one whose name it knows: a segment's in objects, a manifest's, a lease's."""
     below = closed_parts(target.daemon.root, target.view)
     files = [p for directory in below for p in directory.iterdir() if p.is_file()]
@@ -104,7 +106,7 @@ def test_another_user_opens_no_file_but_those_of_the_view(target):
             for attack in (attacks.open_path, attacks.open_as_path_only):
                 allowed = attack is attacks.open_as_path_only and path.name == "lock"
                 expected = ["done", None] if allowed else "EACCES"
-                assert target.hostile.tries("nobody", attack, str(path)) == expected, path
+                assert target.hostile.tries(place, attack, str(path)) == expected, path
 
 
 @pytest.mark.parametrize("place", ["container", "careless"], indirect=True)
