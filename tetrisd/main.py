@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import sys
 import threading
@@ -47,6 +48,8 @@ def run(settings: Settings) -> None:
     Raises:
         TetrisError: the root or a socket cannot be had.
     """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     root = Root(settings.root)
     try:
         store = Store(root, settings)

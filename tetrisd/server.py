@@ -21,20 +21,28 @@ from tetris.v1.admin_pb2_grpc import AdminServicer, add_AdminServicer_to_server
 from tetris.v1.tetris_pb2_grpc import TetrisServicer, add_TetrisServicer_to_server
 from tetrisd.root import give_to_group, readable
 from tetrisd.service import MAX_PUBLISHES
+from tetrisd.watch import Watch, WatchedCalls
 
-# A publish keeps a thread for as long as it takes, waiting included, and the others need some too.
-# Threads are made when needed.
-_THREADS = MAX_PUBLISHES + 16
+# gRPC takes a thread for a call before its request is there, and a publish keeps one for as long as
+# it takes: every call that connections can have in flight must find one. They are made when needed.
+_CONNECTIONS = 512
+_STREAMS = 4
+_THREADS = MAX_PUBLISHES + _CONNECTIONS
 # A table of 50,000 tensors with long names, and 16 MiB of strings in it; see tetrisd.claims.
 _MAX_MESSAGE = 32 << 20
 _OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
     ("grpc.max_send_message_length", -1),
+    ("grpc.max_concurrent_streams", _STREAMS),
+    ("grpc.max_allowed_incoming_connections", _CONNECTIONS),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 60_000),
     # Clients ping a daemon that takes long, to tell busy from hung.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
 ]
 _PROBE_SECONDS = 5
+_CALL_SECONDS = 10.0
 _TETRIS = tetris_pb2.DESCRIPTOR.services_by_name["Tetris"]
 _ADMIN = admin_pb2.DESCRIPTOR.services_by_name["Admin"]
 
@@ -93,9 +101,13 @@ def _serve(
 ) -> Server:
     made = _prepare(path)
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc")
-    server = grpc.server(threads, options=_OPTIONS)
+    server = grpc.server(
+        threads, options=_OPTIONS, interceptors=[WatchedCalls(Watch(_CALL_SECONDS))]
+    )
     add(server)
-    checks = health.HealthServicer()
+    checks = health.HealthServicer(
+        experimental_thread_pool=ThreadPoolExecutor(2, thread_name_prefix="health")
+    )
     for name in ("", service.full_name):
         checks.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)

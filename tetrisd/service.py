@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import grpc
 
 from tetris.errors import ConflictError, InvalidModelError, TetrisError
+from tetris.formats.bundle import MAX_STRINGS
 from tetris.status import code_of
 from tetris.v1 import tetris_pb2 as pb
 from tetris.v1.tetris_pb2_grpc import TetrisServicer
 from tetris.wire import claim_from_wire
-from tetrisd.claims import MAX_TENSORS
+from tetrisd.claims import MAX_RANK, MAX_TENSORS
 from tetrisd.convert import lease_to_wire, model_to_wire, segment_to_wire, stats_to_wire
 from tetrisd.library import Library
 from tetrisd.patience import patience
@@ -28,6 +29,9 @@ log = logging.getLogger("tetrisd")
 # Of the server's threads, how many may publish or wait for a publisher at once.
 MAX_PUBLISHES = 48
 
+# A name that a client sent may be in it, and gRPC drops a status that is too long.
+_MAX_SENTENCE = 1000
+
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -37,7 +41,7 @@ def _status(method: str, context: grpc.ServicerContext) -> Iterator[None]:
     try:
         yield
     except TetrisError as refused:
-        context.abort(code_of(refused), str(refused))
+        context.abort(code_of(refused), str(refused)[:_MAX_SENTENCE])
     except grpc.RpcError:
         # Raised by the stream of requests when its other end is gone.
         log.info("%s: the client went away", method)
@@ -198,6 +202,13 @@ def _header(first: pb.PublishRequest | None) -> pb.PublishHeader:
         raise InvalidModelError(
             f"model {first.header.name[:80]}: {len(first.header.tensors)} tensors, "
             f"at most {MAX_TENSORS} go"
+        )
+    rank = max((len(t.shape) for t in first.header.tensors), default=0)
+    strings = sum(len(t.strings) for t in first.header.tensors)
+    if rank > MAX_RANK or strings > MAX_STRINGS:
+        raise InvalidModelError(
+            f"model {first.header.name[:80]}: a shape of {rank} dimensions and {strings} strings, "
+            f"at most {MAX_RANK} and {MAX_STRINGS} go"
         )
     return first.header
 

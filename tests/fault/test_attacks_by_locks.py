@@ -153,7 +153,6 @@ def test_a_file_lease_that_keeps_readers_out_hides_nothing_from_the_daemon(targe
     removal_is_free(target, segment)
 
 
-@pytest.mark.xfail(run=False, reason="ListLeases opens the lease, and waits for 45 s")
 @pytest.mark.parametrize("place", ["container", "careless"], indirect=True)
 def test_a_file_lease_on_a_lease_hides_nothing_from_the_daemon(target, place, pending):
     """It is held; the lists do not fail for everybody because of it."""

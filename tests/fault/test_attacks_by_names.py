@@ -50,7 +50,6 @@ def test_a_release_of_no_lease_removes_nothing(target, lease):
     assert type(refused) is errors.NotFoundError
 
 
-@pytest.mark.xfail(strict=True, reason="the whole id goes into the file name and the sentence")
 @pytest.mark.parametrize("lease", LONG_IDS.values(), ids=LONG_IDS)
 def test_a_release_of_a_very_long_lease_is_refused_in_short(target, lease):
     refused = refused_in_one_sentence(target, "Release", pb.ReleaseRequest(lease=lease))

@@ -92,7 +92,6 @@ SILENT = [
 ]
 
 
-@pytest.mark.xfail(strict=True, reason="each such call keeps one of the server's 64 threads")
 @pytest.mark.parametrize("method", SILENT)
 def test_calls_whose_request_never_comes_cost_others_nothing(target, method):
     """A hundred of them, over few connections."""
@@ -103,7 +102,6 @@ def test_calls_whose_request_never_comes_cost_others_nothing(target, method):
         assert answers(target.daemon)
 
 
-@pytest.mark.xfail(strict=True, reason="each such call keeps one of the server's 64 threads")
 def test_answers_that_nobody_takes_cost_others_nothing(target):
     """Flow control lets a client take as long as it likes over what is streamed to it."""
     calls = b"".join(raw.whole_call(2 * i + 1, "/tetris.v1.Tetris/ListSegments") for i in range(25))
@@ -121,7 +119,6 @@ def test_silent_calls_end_with_their_connection(target):
         wait_until(lambda: answers(target.daemon), what="an answer")
 
 
-@pytest.mark.xfail(strict=True, reason="tetrisd keeps the soft limit of open files that it finds")
 def test_more_connections_than_the_usual_limit_of_files_cost_others_nothing(tmp_path, memory):
     """1,024 is what a shell gives; the daemon may have far more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -210,7 +207,6 @@ def test_a_tensor_of_a_million_empty_strings_is_refused(daemon):
         publish(daemon, a_model_of(strings))
 
 
-@pytest.mark.xfail(strict=True, reason="shapes are converted before their rank is looked at")
 def test_a_shape_of_millions_of_dimensions_costs_little(daemon):
     """It is refused before it is converted: a message of 8 MB must not cost the daemon 180."""
     before = memory_of(daemon)
