@@ -31,26 +31,34 @@ def scratch() -> Iterator[Path]:
 class Daemon:
     """A tetrisd that may read models below ``models``; a context manager that stops it."""
 
-    def __init__(self, directory: Path, models: Path) -> None:
+    def __init__(self, directory: Path, models: Path, *flags: str) -> None:
         self.root = directory / "root"
         self.socket = directory / "run" / "tetrisd.sock"
         self._log = directory / "tetrisd.log"
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "tetrisd",
-                    f"--root={self.root}",
-                    f"--socket={self.socket}",
-                    f"--model-root={models}",
-                ],
-                stderr=log,
-            )
+        self._command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "tetrisd",
+            f"--root={self.root}",
+            f"--socket={self.socket}",
+            f"--model-root={models}",
+            *flags,
+        ]
+        self.start()
         while "ready on" not in self.log:
             if self.process.poll() is not None:
                 raise RuntimeError(self.log)
             time.sleep(0.01)
+
+    def start(self) -> None:
+        """Start it, and wait for nothing."""
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(self._command, stderr=log)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait()
 
     @property
     def log(self) -> str:

@@ -12,7 +12,7 @@ import machine
 from figures import Figure
 from tetris.cli.tables import table
 
-TOPICS = ("idle", "micro", "outputs", "load")
+TOPICS = ("idle", "micro", "outputs", "load", "clients", "cycles", "restart")
 RESULTS = Path(__file__).parent / "results"
 
 
