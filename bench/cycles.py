@@ -41,7 +41,7 @@ def measure() -> list[Figure]:
     """The daemon's private bytes and the tmpfs after every cycle, the last against the first."""
     private, held = [], []
     with scratch() as directory:
-        admin = directory / "admin.sock"
+        admin = directory / "admin" / "admin.sock"
         model = checkpoint(directory / "models", TENSORS, NBYTES)
         with Daemon(directory, directory / "models", f"--admin-socket={admin}") as daemon:
             before = memory.occupied(daemon.root)

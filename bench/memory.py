@@ -59,7 +59,7 @@ def _mappings(pid: int | str) -> Iterator[tuple[bool, dict[str, int]]]:
 
 def resident(root: Path) -> int:
     """Bytes of a store's segments, each counted once whatever its links."""
-    return sum(f.stat().st_blocks * 512 for f in (root / "objects").iterdir())
+    return sum(f.stat().st_blocks * 512 for f in (root / "objects").rglob("*") if f.is_file())
 
 
 def private(pid: int) -> int:
