@@ -78,3 +78,9 @@ def occupied(root: Path) -> int:
                 found = os.lstat(os.path.join(directory, name))
                 seen[found.st_ino] = found.st_blocks * 512
     return sum(seen.values())
+
+
+def cpu_seconds(pid: int) -> float:
+    """What all threads of a process have computed so far."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9

@@ -6,7 +6,9 @@ import socket
 import statistics
 import time
 from pathlib import Path
+from typing import NamedTuple
 
+import memory
 import tetris
 from figures import Figure
 from host import Daemon, scratch
@@ -35,12 +37,18 @@ def _answers(path: Path) -> None:
         return
 
 
-def _restart(daemon: Daemon) -> float:
-    """Seconds from the start of the process to its first answer."""
+class Start(NamedTuple):
+    """From the start of the process to its first answer, in seconds."""
+
+    wall: float
+    cpu: float
+
+
+def _restart(daemon: Daemon) -> Start:
     started = time.perf_counter()
     daemon.start()
     _answers(daemon.socket)
-    return time.perf_counter() - started
+    return Start(time.perf_counter() - started, memory.cpu_seconds(daemon.process.pid))
 
 
 def _fill(directory: Path, daemon: Daemon) -> list[Attachment]:
@@ -73,19 +81,26 @@ def measure(rounds: int = ROUNDS) -> list[Figure]:
                 for one, times in ((without, empty), (daemon, full)):
                     one.kill()
                     times.append(_restart(one))
-    return _figures(first, statistics.median(empty), statistics.median(full))
+    return _figures(first, _median(empty), _median(full))
 
 
-def _figures(first: float, empty: float, full: float) -> list[Figure]:
+def _median(starts: list[Start]) -> Start:
+    return Start(*map(statistics.median, zip(*starts, strict=True)))
+
+
+def _figures(first: Start, empty: Start, full: Start) -> list[Figure]:
     what = f"kill -9 and start with {MODELS * TENSORS:,} segments"
-    detail = f"{full - empty:.2f} s of it for what is there: an empty root takes {empty:.2f} s"
+    detail = (
+        f"{full.cpu:.2f} s of computing; an empty root takes {empty.wall:.2f} s "
+        f"and {empty.cpu:.2f} s of computing"
+    )
     return [
-        Figure(f"{what}: until the first answer", full, "s", at_most=1, detail=detail),
+        Figure(f"{what}: until the first answer", full.wall, "s", at_most=1, detail=detail),
         Figure(
             f"the same, with {LEASES} leases of which half have died",
-            first,
+            first.wall,
             "s",
             at_most=1,
-            detail=f"{first - full:.2f} s more than with the other half",
+            detail=f"{first.cpu:.2f} s of computing",
         ),
     ]
