@@ -24,9 +24,12 @@ from tetris import shm
 from tetris.attachment import Attachment
 from tetris.errors import ConflictError, CorruptDataError, NotFoundError
 from tetris.manifest import Claim, Manifest
+from tetrisd.clock import Clock
 from tetrisd.leases import PENDING_SECONDS
 from tetrisd.root import Root
+from tetrisd.settings import Settings, TenantSettings
 from tetrisd.store import Store
+from tetrisd.tenant import Tenant
 
 SECOND = 1_000_000_000
 KEEP_ALIVE = 600
@@ -72,8 +75,7 @@ class Letters:
 class Driver:
     """All that the machine knows of the store's interface."""
 
-    tenants = ("default",)
-    evicts = hasattr(Store, "evict")
+    tenants = ("red", "blue")
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -82,21 +84,27 @@ class Driver:
 
     def start(self) -> None:
         self.root = Root(self.path)
-        self.store = Store(self.root, now_ns=lambda: self.now_ns)
+        tenants = tuple(TenantSettings(name) for name in self.tenants)
+        limits = Settings(tenants=tenants, keep_alive=KEEP_ALIVE, headroom=0)
+        self.store = Store(self.root, limits, Clock(lambda: self.now_ns, lambda: self.now_ns))
         self.store.recover()
 
     def stop(self) -> None:
         self.root.close()
 
-    def tenant(self, name: str):
-        return self.store
+    def tenant(self, name: str) -> Tenant:
+        return self.store.tenant(name)
 
     def published(self, tenant: str) -> set[bytes]:
-        return {manifest.fingerprint for manifest, _ in self.store.models()}
+        return {manifest.fingerprint for manifest in self.tenant(tenant).models.all()}
 
     def leases(self, tenant: str) -> dict[str, bool]:
         """Every lease, and whether it is pending."""
-        return {lease.id: lease.pending for lease in self.store.leases()}
+        return {lease.id: lease.pending for lease in self.tenant(tenant).leases.live()}
+
+    def pin(self, key: Key, pinned: bool) -> None:
+        tenant = self.tenant(key[0])
+        tenant.change(tenant.models.lookup(key[1]), pinned=pinned)
 
     def files(self, directory: str) -> dict[str, Path]:
         """Files below a directory of the root, by name."""
@@ -155,7 +163,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(key=keys, rereadable=st.booleans(), keep_alive=st.sampled_from([None, 0, 30]))
     def publish(self, key: Key, rereadable: bool, keep_alive: int | None) -> None:
-        options = {} if keep_alive is None or not self.driver.evicts else {"keep_alive": keep_alive}
+        options = {} if keep_alive is None else {"keep_alive": keep_alive}
         source = Letters(key[1], rereadable=rereadable)
         _, published = self.driver.tenant(key[0]).publish(source, **options)
         assert published == (key not in self.models)
@@ -281,8 +289,7 @@ class StoreMachine(RuleBasedStateMachine):
             age = self.driver.now_ns - client.made
             if client.attachment is None and age >= PENDING_SECONDS * SECOND:
                 self.ended(lease)
-        if self.driver.evicts:  # the daemon looks every second
-            self.look()
+        self.look()  # as the daemon does every second
 
     @rule()
     def restart(self) -> None:
@@ -299,7 +306,6 @@ class StoreMachine(RuleBasedStateMachine):
                 self.drop(key)
         self.lingering.clear()
 
-    @precondition(lambda self: self.driver.evicts)
     @rule()
     def collect(self) -> None:
         self.driver.store.collect()
@@ -307,7 +313,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.drop(key)
         self.lingering.clear()
 
-    @precondition(lambda self: self.driver.evicts and self.models)
+    @precondition(lambda self: self.models)
     @rule(data=st.data())
     def evict(self, data: st.DataObject) -> None:
         key = self.some(data)
@@ -321,7 +327,7 @@ class StoreMachine(RuleBasedStateMachine):
         if not evicted.removed:
             self.models[key].keep_alive = 0
 
-    @precondition(lambda self: self.driver.evicts and self.models)
+    @precondition(lambda self: self.models)
     @rule(data=st.data(), pinned=st.booleans())
     def pin(self, data: st.DataObject, pinned: bool) -> None:
         key = self.some(data)
