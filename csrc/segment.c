@@ -7,11 +7,15 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* headers older than the kernel */
 #endif
+
+/* How long a reader waits for a remover that may yet let go: about a second in all. */
+enum { PAUSE_NS = 1000000, PAUSES = 1000 };
 
 /* Closes fd, keeping the error that made us give up. */
 static int close_after(int fd, int error)
@@ -55,11 +59,14 @@ int tetris_segment_seal(int dirfd, const char *hidden, const char *name)
     return 0;
 }
 
+/* -EBUSY: somebody else's lock is in the way. */
 static int lock(int fd, short type)
 {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
 
-    return fcntl(fd, F_OFD_SETLK, &lock) ? -errno : 0;
+    if (!fcntl(fd, F_OFD_SETLK, &lock))
+        return 0;
+    return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 }
 
 /* The reference protocol: lock first, then see whether the file still has a name. A remover holds
@@ -70,12 +77,46 @@ static int take_reference(int fd, size_t n)
     int error = lock(fd, F_RDLCK);
 
     if (error)
-        return error == -EAGAIN || error == -EACCES ? -ENOENT : error;
+        return error;
     if (fstat(fd, &st))
         return -errno;
     if (st.st_nlink == 0)
-        return -ENOENT;
+        return -EBUSY; /* as refused: the name may be a new segment's by now */
     return S_ISREG(st.st_mode) && (size_t)st.st_size == n ? 0 : -EBADMSG;
+}
+
+/* Opens `name` and takes a reference with the descriptor. */
+static int open_reference(int dirfd, const char *name, size_t n)
+{
+    int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int error;
+
+    if (fd < 0)
+        return -errno;
+    error = take_reference(fd, n);
+    return error ? close_after(fd, error) : fd;
+}
+
+static void rest(void)
+{
+    struct timespec left = {.tv_nsec = PAUSE_NS};
+
+    while (nanosleep(&left, &left) && errno == EINTR)
+        continue;
+}
+
+/* Who holds the write lock may yet decide to keep the segment, which takes a moment only: a refusal
+ * does not mean that it is gone. Each try opens anew, since meanwhile the name may have gone, or be
+ * another segment's. */
+static int open_reference_patiently(int dirfd, const char *name, size_t n)
+{
+    int fd = open_reference(dirfd, name, n);
+
+    for (int tries = 0; fd == -EBUSY && tries < PAUSES; tries++) {
+        rest();
+        fd = open_reference(dirfd, name, n);
+    }
+    return fd == -EBUSY ? -ENOENT : fd;
 }
 
 int tetris_segment_map(int dirfd, const char *name, size_t n, int mode, void **addr)
@@ -83,14 +124,10 @@ int tetris_segment_map(int dirfd, const char *name, size_t n, int mode, void **a
     void *map;
     int prot = mode == TETRIS_MAP_PRIVATE ? PROT_READ | PROT_WRITE : PROT_READ;
     int flags = mode == TETRIS_MAP_PRIVATE ? MAP_PRIVATE | MAP_NORESERVE : MAP_SHARED;
-    int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    int error;
+    int fd = open_reference_patiently(dirfd, name, n);
 
     if (fd < 0)
-        return -errno;
-    error = take_reference(fd, n);
-    if (error)
-        return close_after(fd, error);
+        return fd;
     map = mmap(NULL, n, prot, flags, fd, 0);
     if (map == MAP_FAILED)
         return close_after(fd, -errno);
@@ -124,7 +161,7 @@ int tetris_segment_probe(int dirfd, const char *name, int *referenced)
     if (fcntl(fd, F_OFD_GETLK, &query))
         error = -errno;
     else
-        *referenced = query.l_type != F_UNLCK;
+        *referenced = query.l_type == F_RDLCK; /* and not a remover's lock */
     return close_after(fd, error);
 }
 
@@ -157,7 +194,7 @@ int tetris_segment_claim(int dirfd, const char *name, int *fd)
         return claim == -EAGAIN ? -EBUSY : claim;
     error = lock(claim, F_WRLCK);
     if (error)
-        return close_after(claim, error == -EAGAIN || error == -EACCES ? -EBUSY : error);
+        return close_after(claim, error);
     /* Another remover may have been here between open and lock, and the name may be a new
      * segment's by now: it is not ours to unlink. */
     if (fstat(claim, &st))

@@ -22,8 +22,9 @@ enum tetris_map_mode {
     TETRIS_MAP_PRIVATE, /* copy-on-write; a write stays in this process */
 };
 
-/* Maps `name`, which must be exactly n > 0 bytes, and takes a reference.
- * -ENOENT: gone or being removed, ask again. -EBADMSG: not a segment of n bytes. */
+/* Maps `name`, which must be exactly n > 0 bytes, and takes a reference. While somebody has claimed
+ * it, and may yet keep it, this waits, for about a second at most.
+ * -ENOENT: gone, or claimed for longer than that. -EBADMSG: not a segment of n bytes. */
 int tetris_segment_map(int dirfd, const char *name, size_t n, int mode, void **addr);
 
 int tetris_unmap(void *addr, size_t n);
@@ -33,12 +34,12 @@ int tetris_unmap(void *addr, size_t n);
 int tetris_populate(void *addr, size_t n);
 
 /* Sets *referenced to whether anybody maps `name`, or holds a file lease on it that keeps even
- * readers out. */
+ * readers out; who has claimed it does not. */
 int tetris_segment_probe(int dirfd, const char *name, int *referenced);
 
 /* Takes the write lock for removal: -EBUSY while anybody maps `name`, -ENOENT when another remover
- * was first. Unlink every link of it, then close *fd. No new reference can be taken meanwhile, and
- * none succeeds afterwards. */
+ * was first. Unlink every link of it, then close *fd: no new reference can be taken meanwhile, and
+ * none succeeds afterwards. To keep it after all, close *fd: whoever maps it meanwhile waits. */
 int tetris_segment_claim(int dirfd, const char *name, int *fd);
 
 /* Opens the regular file `path` (the directory, with O_DIRECTORY) below dirfd, without following

@@ -29,7 +29,7 @@ static inline void make(const char *name, int value)
     CHECK_EQUAL(tetris_segment_seal(dir, ".hidden", name), 0);
 }
 
-static uint8_t *map_one(const char *name, int mode)
+static inline uint8_t *map_one(const char *name, int mode)
 {
     void *map = NULL;
 
