@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -39,8 +39,19 @@ _OPTIONS = [
 ]
 
 
-# gRPC ends its threads some time after a channel is closed; a fork in between can lose a lock.
+# gRPC ends its threads some time after a channel is closed. A child forked in between shares their
+# descriptors for waiting: its own calls then corrupt those of its parent, which turn in circles.
+# A millisecond as a rule, and more than a tenth of a second on a busy host.
 _REST = 0.1
+_LONGEST_REST = 5.0
+_GRPC_THREADS = (
+    "event_engine",
+    "grpc_",
+    "lifeguard",
+    "timer_manager",
+    "resolver-exec",
+    "default-exec",
+)
 # Seconds that a fork waits for the calls of other threads.
 _LONGEST = 60.0
 
@@ -58,10 +69,13 @@ class _InFlight:
         """Start anew: for a child just forked, whose parent had no call in flight."""
         self._changed = threading.Condition()
         self._calls = 0
-        self._ended = -_REST
+        self._ended = -_LONGEST_REST
+        self._others: set[str] = set()
 
     def __enter__(self) -> None:
         with self._changed:
+            if not self._calls and time.monotonic() > self._ended + _LONGEST_REST:
+                self._others = _grpc_threads()  # of a program that uses gRPC itself
             self._calls += 1
 
     def __exit__(self, *_: object) -> None:
@@ -75,9 +89,21 @@ class _InFlight:
         # Not for ever: the call may be one that this fork, from a signal handler, interrupts.
         self._changed.wait_for(lambda: not self._calls, _LONGEST)
         time.sleep(max(0.0, self._ended + _REST - time.monotonic()))
+        while _grpc_threads() - self._others and time.monotonic() < self._ended + _LONGEST_REST:
+            time.sleep(0.001)
 
     def _after_fork(self) -> None:
         self._changed.release()
+
+
+def _grpc_threads() -> set[str]:
+    """Threads of this process that gRPC started, by their number."""
+    found = set()
+    for task in os.listdir("/proc/self/task"):
+        with suppress(OSError), open(f"/proc/self/task/{task}/comm") as name:
+            if name.read().startswith(_GRPC_THREADS):
+                found.add(task)
+    return found
 
 
 _in_flight = _InFlight()
