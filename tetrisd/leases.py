@@ -144,19 +144,26 @@ class Leases:
         return sorted(found, key=lambda lease: lease.made_ns)
 
     def load(self) -> None:
-        """After a start: read the leases back; remove half-written ones, and links to nothing."""
+        """After a start: read the leases back, and remove what is half-written.
+
+        A lease is shown last and hidden first: nobody can hold one that is not in the view.
+        """
         files.sweep_drafts(self._dirfd)
-        for entry in files.entries(self._dirfd):
-            if _ID.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                lease = _from_json(entry.name, self._dirfd)
-                if lease is not None:
-                    self._leases[lease.id] = lease
-                elif not self.release(entry.name):
-                    log.warning("lease %s is damaged, and held", entry.name)
-        for entry in files.entries(self._view):
-            stem, dot, kind = entry.name.rpartition(".")
-            if dot and kind == "lease" and stem not in self._leases:
-                files.remove(self._view, entry.name)
+        shown = {
+            entry.name.removesuffix(".lease")
+            for entry in files.entries(self._view)
+            if entry.name.endswith(".lease")
+        }
+        kept = {e.name for e in files.entries(self._dirfd) if _ID.fullmatch(e.name)}
+        for name in kept:
+            lease = _from_json(name, self._dirfd)
+            if lease is not None and name in shown:
+                self._leases[name] = lease
+            else:
+                log.warning("lease %s is damaged, or was never shown: removed", name)
+                self._remove(name)
+        for name in shown - kept:
+            files.remove(self._view, f"{name}.lease")
         self.live()
 
     def strangers(self) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -112,7 +113,10 @@ class Publisher:
                     progress()
                 source.finish()
                 manifest = work.commit(self._view, self._wall_ns(), keep_alive)
-            except BaseException:
+            except BaseException as failed:
+                # gRPC keeps the error of a stream whose client is gone, in a cycle of references:
+                # what its frames have mapped would stay until Python happens to collect it.
+                traceback.clear_frames(failed.__traceback__)
                 work.abandon()
                 raise
         log.info(
