@@ -79,8 +79,8 @@ def read(dirfd: int, name: str) -> bytes:
 
 
 def remove(dirfd: int, name: str) -> None:
-    """Unlink ``name``, if it is there."""
-    with suppress(FileNotFoundError):
+    """Unlink ``name``, if it is there; a directory in its place is not ours, and stays."""
+    with suppress(FileNotFoundError, IsADirectoryError):
         os.unlink(name, dir_fd=dirfd)
 
 
@@ -88,7 +88,7 @@ def sweep_drafts(dirfd: int) -> int:
     """Remove what a crash left half-written; how many."""
     drafts = [name for name in os.listdir(dirfd) if name.startswith(".")]
     for name in drafts:
-        os.unlink(name, dir_fd=dirfd)
+        remove(dirfd, name)
     return len(drafts)
 
 

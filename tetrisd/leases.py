@@ -10,10 +10,11 @@ import re
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tetris import shm
-from tetris.errors import ConflictError, NoSpaceError, NotFoundError
+from tetris.errors import ConflictError, NoSpaceError, NotFoundError, TetrisError
 from tetrisd import files, steps
 from tetrisd.clock import Clock
 
@@ -161,7 +162,8 @@ class Leases:
                 self._leases[name] = lease
             else:
                 log.warning("lease %s is damaged, or was never shown: removed", name)
-                self._remove(name)
+                with suppress(TetrisError):  # something else in its place
+                    self._remove(name)
         for name in shown - kept:
             files.remove(self._view, f"{name}.lease")
         self.live()

@@ -89,3 +89,43 @@ def test_what_an_older_daemon_wrote_of_last_uses_is_no_age(stored):
     stored.times.pass_by(601)
     stored.store.look()
     assert stored.tenant().models.all() == []
+
+
+@pytest.mark.parametrize("kind", ["directory", "link", "file", "fifo"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "objects/_shared/" + "ab" * 32,
+        "objects/_shared/.draft",
+        "objects/stranger",
+        "models/default/" + "ab" * 32,
+        "models/default/.draft",
+        "models/Stranger",
+        "leases/default/" + "ab" * 8,
+        "leases/default/.draft",
+        "tenants/default/" + "ab" * 32,
+        "tenants/default/" + "ab" * 8 + ".lease",
+        "tenants/Stranger",
+        "quarantine/stranger",
+        "stranger",
+    ],
+)
+def test_no_foreign_file_keeps_a_daemon_from_starting(stored, where, kind, tmp_path):
+    manifest = stored.publish("m", {"a": b"1234"})
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    file = stored.path / where
+    plant = {
+        "directory": file.mkdir,
+        "link": lambda: file.symlink_to(victim),
+        "file": lambda: file.write_bytes(b"?"),
+        "fifo": lambda: os.mkfifo(file),
+    }
+    plant[kind]()
+    stored.restart()
+    list(stored.store.verify())
+    stored.store.collect()
+    assert victim.read_bytes() == b"precious"
+    again = stored.publish("m", {"a": b"1234"})
+    assert again.tensors == manifest.tensors
+    stored.attach(again)
