@@ -68,6 +68,7 @@ class Publisher:
         *,
         keep_alive: int | None = None,
         wanted: Callable[[], bool] = lambda: True,
+        patient: Callable[[], bool] = lambda: True,
     ) -> tuple[Manifest, bool]:
         """Make the model of ``source`` resident.
 
@@ -77,6 +78,7 @@ class Publisher:
             source: the model.
             keep_alive: seconds that it stays while nobody uses it; None: the daemon's default.
             wanted: whether to go on; asked between steps of work and while waiting.
+            patient: whether to go on waiting for another publisher; asked only then.
 
         Returns:
             The manifest, and whether this call published it.
@@ -90,7 +92,7 @@ class Publisher:
         if manifest is not None:
             return manifest, False
         check_claims(source.name, source.claims)
-        with self._turns.lead(source.fingerprint, wanted):
+        with self._turns.lead(source.fingerprint, lambda: wanted() and patient()):
             manifest = self._models.find(source.fingerprint)
             if manifest is not None:
                 return manifest, False

@@ -11,9 +11,9 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from tetris import shm
 from tetris.errors import ConflictError, NotFoundError, TetrisError
@@ -71,16 +71,17 @@ class Draft:
         self._memory = None
 
 
-class Member(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Member:
     """A tenant of a pool, as its segments see it.
 
     Attributes:
         view: descriptor of the directory of its links.
-        names: how many of its models name a segment.
+        index: what its models name.
     """
 
     view: int
-    names: Callable[[bytes], int]
+    index: Index
 
 
 class Segments:
@@ -239,7 +240,7 @@ class Segments:
         """
         drafts = files.sweep_drafts(self._objects)
         steps.reached("recover: drafts swept")
-        unsettled = {d for d in resident if not any(m.names(d) for m in self._members)}
+        unsettled = {d for d in resident if not any(m.index.users(d) for m in self._members)}
         stray = len(unsettled)
         for member in self._members:
             unsettled |= self._sweep_view(member, resident)
@@ -250,22 +251,18 @@ class Segments:
 
     def _sweep_view(self, member: Member, resident: dict[bytes, int]) -> set[bytes]:
         """Bring one view in line; its links to segments that its tenant does not name."""
-        linked = {
-            bytes.fromhex(e.name): e.inode()
-            for e in files.entries(member.view)
-            if files.HEX.fullmatch(e.name)
-        }
-        for digest in linked.keys() - resident.keys():
+        for name, fault in self.mend(member.view, member.index):
+            log.warning("link %s %s", name, fault)
+        names = (e.name for e in files.entries(member.view) if files.HEX.fullmatch(e.name))
+        unnamed = {d for d in map(bytes.fromhex, names) if not member.index.users(d)}
+        for digest in unnamed - resident.keys():
             files.remove(member.view, digest.hex())
-        for digest in resident:
-            if digest not in linked and member.names(digest):
-                self.show(digest, member.view)
-        return {d for d in linked if d in resident and not member.names(d)}
+        return unnamed & resident.keys()
 
     def _unlink(self, digest: bytes, name: str) -> int:
         named = False
         for member in self._members:
-            if member.names(digest):
+            if member.index.users(digest):
                 named = True
             else:
                 files.remove(member.view, name)

@@ -188,9 +188,15 @@ class Servicer(TetrisServicer):
             self._publishes.release()
 
     def _publish(
-        self, source: Source, keep_alive: int | None, wanted: Callable[[], bool]
+        self,
+        source: Source,
+        keep_alive: int | None,
+        wanted: Callable[[], bool],
+        patient: Callable[[], bool] = lambda: True,
     ) -> pb.PublishResponse:
-        manifest, published = self._tenant.publish(source, keep_alive=keep_alive, wanted=wanted)
+        manifest, published = self._tenant.publish(
+            source, keep_alive=keep_alive, wanted=wanted, patient=patient
+        )
         return pb.PublishResponse(manifest=self._tenant.wire(manifest), published=published)
 
 

@@ -83,7 +83,7 @@ class Tenant:
             damaged,
             clock.wall_ns,
         )
-        segments.join(Member(place.view, self.models.index.users))
+        segments.join(Member(place.view, self.models.index))
 
     # What clients ask for.
 
@@ -93,6 +93,7 @@ class Tenant:
         *,
         keep_alive: int | None = None,
         wanted: Callable[[], bool] = lambda: True,
+        patient: Callable[[], bool] = lambda: True,
     ) -> tuple[Manifest, bool]:
         """See :meth:`tetrisd.publish.Publisher.publish`."""
         _check_fingerprint(source.fingerprint)
@@ -101,7 +102,9 @@ class Tenant:
                 f"model {source.name}: keep-alive is {keep_alive} s, "
                 f"give 0 to {_LONGEST_KEEP_ALIVE}"
             )
-        return self._publisher.publish(source, keep_alive=keep_alive, wanted=wanted)
+        return self._publisher.publish(
+            source, keep_alive=keep_alive, wanted=wanted, patient=patient
+        )
 
     def attach(
         self, fingerprint: bytes, pid: int, command: str, host: str

@@ -346,6 +346,51 @@ def test_stalled_publishers_starve_nobody(tmp_path, memory):
         assert stats(daemon).models == 1
 
 
+def test_waiters_whose_clients_are_gone_give_their_places_back(daemon, tmp_path):
+    """Else a crash loop of clients that wait for one slow publish keeps all others from theirs."""
+    path, other = (random_model(tmp_path / "models" / name) for name in ("m", "other"))
+    go, waiting = threading.Event(), []
+
+    def slow():
+        yield header(claim(), fingerprint=locate(str(path)).fingerprint)
+        go.wait(60)
+
+    def lead():
+        with pytest.raises(errors.InvalidModelError):
+            publish_stream(daemon, slow())
+
+    def wait():
+        request = pb.PublishPathRequest(path=str(path))
+        with pytest.raises(errors.TetrisError):
+            Rpc(daemon.socket).call("PublishPath", request, timeout=1)
+        waiting.append(1)
+
+    threads = [threading.Thread(target=lead)]
+    threads[0].start()
+    try:
+        wait_until(lambda: objects(daemon), what="the leader's draft")
+        threads += [threading.Thread(target=wait) for _ in range(MAX_PUBLISHES - 1)]
+        for thread in threads[1:]:
+            thread.start()
+        wait_until(lambda: len(waiting) == MAX_PUBLISHES - 1, what="the waiters' giving up")
+        wait_until(lambda: publishes(daemon, other), what="another model's publish")
+    finally:
+        go.set()
+        for thread in threads:
+            thread.join(60)
+
+
+def objects(daemon):
+    return [p for p in (daemon.root / "objects").rglob("*") if p.is_file()]
+
+
+def publishes(daemon, path):
+    try:
+        return publish_path(daemon, path).published
+    except errors.ConflictError:
+        return False
+
+
 def test_strings_have_a_limit_together(daemon):
     big = bytes(12 << 20)
     claims = [pb.TensorClaim(name=n, dtype="string", shape=[1], strings=[big]) for n in "ab"]

@@ -129,3 +129,12 @@ def test_no_foreign_file_keeps_a_daemon_from_starting(stored, where, kind, tmp_p
     again = stored.publish("m", {"a": b"1234"})
     assert again.tensors == manifest.tensors
     stored.attach(again)
+
+
+def test_a_link_that_leads_elsewhere_is_not_shown_after_a_start(stored):
+    manifest = stored.publish("m", {"a": b"1234"})
+    link = stored.path / "tenants/default" / manifest.tensors[0].segment
+    link.unlink()
+    link.write_bytes(b"evil")
+    stored.restart()
+    assert stored.map(manifest.tensors[0].digest).buffer() == b"1234"
