@@ -118,7 +118,13 @@ class Servicer(TetrisServicer):
     ) -> pb.PublishResponse:
         """A model from files that the daemon reads."""
         with self._place(), self._library.open(request.path) as source:
-            return self._publish(source, _keep_alive(request), lambda: not self._stopping.is_set())
+            # Once begun it goes on without its client: the next one finds the model resident.
+            return self._publish(
+                source,
+                _keep_alive(request),
+                lambda: not self._stopping.is_set(),
+                patient=context.is_active,
+            )
 
     @answers
     def Attach(  # noqa: N802
