@@ -22,6 +22,7 @@ from support.models import data_file, floats, random_model, write_model
 from support.tmpfs import can_mount, tmpfs
 from tetris import errors, shm
 from tetris.rpc import Rpc
+from tetris.v1 import admin_pb2
 from tetris.v1 import tetris_pb2 as pb
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +64,7 @@ def test_1_an_identity_is_the_bytes_and_not_a_checksum_that_a_file_claims(daemon
 PUBLISH_HALF = """
 import sys, tetris
 from tetris.rpc import Rpc
+from tetris.v1 import admin_pb2
 from tetris.v1 import tetris_pb2 as pb
 def messages():
     yield pb.PublishRequest(header=pb.PublishHeader(fingerprint=b"f" * 32, name="m", tensors=[
@@ -140,6 +142,24 @@ def test_5_clients_can_change_nothing_that_others_read(daemon, tmp_path):
         assert all(line.split()[1] == "r--s" for line in ours)
     for file in (daemon.root / "objects/_shared").iterdir():
         assert file.stat().st_mode & 0o222 == 0
+
+
+def test_6_what_nobody_uses_is_freed_and_nothing_else(daemon, tmp_path):
+    """It freed nothing; its collector matched parts of names, and removed live tensors."""
+    names = ("vgg", "vgg16", "vgg16-new")
+    models = {name: random_model(tmp_path / "models" / name, tensors=1) for name in names}
+    with tetris.attach(models["vgg16"], socket=daemon.socket) as used:
+        for name in ("vgg", "vgg16-new"):
+            tetris.publish(models[name], socket=daemon.socket)
+        assert stats(daemon).bytes_resident == 3 * 65536
+        evicted = daemon.admin("Evict", admin_pb2.ModelRequest(tenant="default", model="vgg"))
+        assert (evicted.removed, evicted.bytes_freed) == (True, 65536)
+        daemon.admin("CollectGarbage", admin_pb2.CollectGarbageRequest())
+        assert stats(daemon).bytes_resident == 65536
+        assert used["t0"].tobytes() == data_file(models["vgg16"]).read_bytes()[:65536]
+    wait_until(lambda: stats(daemon).leases == 0, what="the end of the lease")
+    daemon.admin("CollectGarbage", admin_pb2.CollectGarbageRequest())
+    assert files_under(daemon.root) == set()
 
 
 @pytest.mark.parametrize("how", ["path", "stream"])
