@@ -216,9 +216,9 @@ class Tenant:
 
     def lose(self, digest: bytes) -> list[Manifest]:
         """Drop every model that names a segment whose bytes are lost, in use or not."""
-        lost = [m for m in self.models.all() if digest in m.segments]
-        for manifest in lost:
-            with self._lifetime:
+        with self._lifetime:
+            lost = [m for m in self.models.all() if digest in m.segments]
+            for manifest in lost:
                 self.models.remove(manifest)
         return lost
 
