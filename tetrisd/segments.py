@@ -218,7 +218,7 @@ class Segments:
         links = {e.name: e.inode() for e in files.entries(view)}
         for digest in named.segments():
             name = digest.hex()
-            if name not in objects or links.get(name) == objects[name]:
+            if name not in objects or links.get(name) == objects[name] or self._shown(name, view):
                 continue
             files.remove(view, name)
             with suppress(NotFoundError):
@@ -227,6 +227,15 @@ class Segments:
         for name in links:
             if not files.HEX.fullmatch(name) and not name.endswith(".lease"):
                 yield name, "is not ours: left alone"
+
+    def _shown(self, name: str, view: int) -> bool:
+        """Whether the link leads to the segment now: it may be younger than a list of links."""
+        try:
+            link = os.stat(name, dir_fd=view, follow_symlinks=False)
+            segment = os.stat(name, dir_fd=self._objects, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return link.st_ino == segment.st_ino
 
     def sweep(self, resident: dict[bytes, int]) -> tuple[int, int]:
         """After a start: remove drafts, segments that no model names, and links to nothing; put
