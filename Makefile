@@ -5,8 +5,10 @@ OLDEST := .venv-oldest
 GEN := .venv-gen
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# The thread sanitizer wants its addresses free, and a kernel may put a library there by chance.
+FIXED := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
-.PHONY: help setup demo test test-oldest test-all lint format bench asan gen gen-check wheel clean
+.PHONY: help setup demo test test-oldest test-all lint format bench asan tsan valgrind gen gen-check wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -25,7 +27,7 @@ test-oldest: $(OLDEST)/.ready wheel ## the tests on the oldest TensorFlow served
 	$(OLDEST)/bin/pip install -q --force-reinstall --no-deps dist/*.whl
 	cd tests && ../$(OLDEST)/bin/pytest -c ../pyproject.toml unit integration fault
 
-test-all: test lint asan gen-check demo test-oldest ## everything CI runs
+test-all: test lint asan tsan gen-check demo test-oldest ## everything CI runs
 
 lint: setup ## ruff and mypy --strict
 	$(RUN) ruff check .
@@ -42,6 +44,14 @@ bench: setup ## every published number, side by side, as a table and JSON
 asan: setup ## C tests under address and undefined-behaviour sanitizers
 	$(RUN) meson setup --reconfigure -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized build/asan
 	$(RUN) meson test -C build/asan --print-errorlogs
+
+tsan: setup ## C tests under the thread sanitizer
+	$(RUN) meson setup --reconfigure -Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized build/tsan
+	$(RUN) TSAN_OPTIONS=report_thread_leaks=0 $(FIXED) meson test -C build/tsan --print-errorlogs  # a fork has no thread to join
+
+valgrind: setup ## C tests under valgrind, which sees what was never written
+	$(RUN) meson setup --reconfigure -Dbuildtype=debugoptimized build/valgrind
+	$(RUN) meson test -C build/valgrind --no-suite unknown-to-valgrind -t 10 --print-errorlogs --wrapper "valgrind -q --fair-sched=yes --error-exitcode=9 --leak-check=full"
 
 gen: $(GEN)/.ready ## protobuf modules from proto/
 	$(GEN)/bin/python -m grpc_tools.protoc -I proto --python_out=client --pyi_out=client --grpc_python_out=client proto/tetris/v1/tetris.proto proto/tetris/v1/admin.proto

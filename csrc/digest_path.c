@@ -78,12 +78,13 @@ static const struct blake3_kernel *path_at(size_t index)
 const struct blake3_kernel *digest_path(void)
 {
     const struct blake3_kernel *path = atomic_load_explicit(&selected, memory_order_relaxed);
+    const struct blake3_kernel *fastest;
 
-    if (!path) {
-        path = path_at(0);
-        atomic_store_explicit(&selected, path, memory_order_relaxed);
-    }
-    return path;
+    if (path)
+        return path;
+    fastest = path_at(0);
+    /* Unless somebody has selected one meanwhile, which is then in `path`. */
+    return atomic_compare_exchange_strong(&selected, &path, fastest) ? fastest : path;
 }
 
 const char *tetris_digest_path(size_t index)

@@ -27,9 +27,8 @@ struct tetris_table {
 
 static struct {
     pthread_mutex_t lock;
-    pthread_once_t once;
     tetris_table *first;
-} registry = {.lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};
+} registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void lock_registry(void)
 {
@@ -42,8 +41,8 @@ static void unlock_registry(void)
 }
 
 /* A fork copies the lock as it is; held by a thread that does not exist in the child, it would
- * never be free again. */
-static void survive_fork(void)
+ * never be free again. At the start, since whoever looks for a table takes it before there is one. */
+__attribute__((constructor)) static void survive_fork(void)
 {
     pthread_atfork(lock_registry, unlock_registry, unlock_registry);
 }
@@ -52,7 +51,6 @@ int tetris_table_new(const uint8_t *fingerprint, const char *view, tetris_table 
 {
     tetris_table *made = calloc(1, sizeof *made);
 
-    pthread_once(&registry.once, survive_fork);
     if (!made)
         return -ENOMEM;
     made->view = strdup(view);

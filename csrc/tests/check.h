@@ -10,7 +10,7 @@ static int check_failures;
     do {                                                                            \
         if (!(condition)) {                                                         \
             fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, __func__, #condition); \
-            check_failures++;                                                       \
+            __atomic_fetch_add(&check_failures, 1, __ATOMIC_RELAXED);               \
         }                                                                           \
     } while (0)
 
@@ -21,7 +21,7 @@ static int check_failures;
         if (got_ != want_) {                                                        \
             fprintf(stderr, "%s:%d: %s: %s is %lld and not %lld\n", __FILE__, __LINE__, __func__, \
                     #got, got_, want_);                                             \
-            check_failures++;                                                       \
+            __atomic_fetch_add(&check_failures, 1, __ATOMIC_RELAXED);               \
         }                                                                           \
     } while (0)
 

@@ -57,6 +57,7 @@ static void run(void (*test)(void), const char *name)
     child = fork();
     if (child == 0) {
         dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        check_failures = 0; /* of the tests before */
         test();
         _exit(CHECK_RESULT);
     }

@@ -100,9 +100,11 @@ static void a_child_does_not_find_its_parents_table(void)
     tetris_table_unref(table);
 }
 
+static int stop; /* what threads that do something over and over look at */
+
 static void *find_and_drop(void *unused)
 {
-    for (int i = 0; i < 20000; i++) {
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
         tetris_table *table = tetris_table_find(fingerprint);
 
         if (table)
@@ -111,30 +113,94 @@ static void *find_and_drop(void *unused)
     return unused;
 }
 
+/* A child that finds anything at all, or hangs because the lock came along, fails. */
+static void check_that_a_child_finds_nothing(void)
+{
+    int status = -1;
+    pid_t child = fork();
+
+    if (!child) {
+        alarm(20);
+        _exit(tetris_table_find(fingerprint) ? 1 : 0);
+    }
+    CHECK_EQUAL(waitpid(child, &status, 0), child);
+    CHECK_EQUAL(status, 0);
+}
+
+static void forks_are_safe_while_others_find(void)
+{
+    pthread_t threads[4];
+
+    __atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < 4; i++)
+        CHECK_EQUAL(pthread_create(&threads[i], NULL, find_and_drop, NULL), 0);
+    for (int i = 0; i < 50; i++)
+        check_that_a_child_finds_nothing();
+    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+}
+
 static void counting_is_safe_among_threads_and_forks(void)
 {
     const char *const names[] = {"a"};
     tetris_table *table = table_with(names, 1);
-    pthread_t threads[4];
-    int status = -1;
 
     CHECK_EQUAL(tetris_table_publish(table, NULL), 0);
-    for (size_t i = 0; i < 4; i++)
-        CHECK_EQUAL(pthread_create(&threads[i], NULL, find_and_drop, NULL), 0);
-    for (int i = 0; i < 20; i++) {
-        pid_t child = fork();
-
-        if (!child) {
-            alarm(20);
-            _exit(tetris_table_find(fingerprint) ? 1 : 0); /* hangs if the lock came along */
-        }
-        CHECK_EQUAL(waitpid(child, &status, 0), child);
-        CHECK_EQUAL(status, 0);
-    }
-    for (size_t i = 0; i < 4; i++)
-        pthread_join(threads[i], NULL);
+    forks_are_safe_while_others_find();
     tetris_table_unref(table);
     CHECK(!tetris_table_find(fingerprint));
+}
+
+/* Attaches the model anew, as after a release, while others use what they find of it. */
+static void *attach_and_release(void *unused)
+{
+    const char *const names[] = {"b", "a", "c"};
+
+    for (int i = 0; i < 300; i++) {
+        tetris_table *table = table_with(names, 3);
+
+        CHECK_EQUAL(tetris_table_publish(table, "L.lease"), 0);
+        usleep(50);
+        tetris_table_unref(table);
+    }
+    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+    return unused;
+}
+
+/* What a restore does, and the tensors it leaves: the table and its lease are there to the last. */
+static void *find_and_use(void *unused)
+{
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+        tetris_table *table = tetris_table_find(fingerprint);
+        const struct tetris_entry *entry;
+
+        if (!table)
+            continue;
+        tetris_table_ref(table);
+        tetris_table_unref(table);
+        entry = tetris_table_lookup(table, "c", 1);
+        CHECK(entry && entry->dtype == 3 && entry->dims[1] == 3);
+        CHECK(memcmp(tetris_table_fingerprint(table), fingerprint, sizeof fingerprint) == 0);
+        CHECK_EQUAL(lease_is_held(), 1);
+        tetris_table_unref(table);
+    }
+    return unused;
+}
+
+static void attaching_and_restoring_are_safe_among_threads(void)
+{
+    void *(*const works[])(void *) = {attach_and_release, attach_and_release, find_and_use,
+                                      find_and_use};
+    pthread_t threads[4];
+
+    __atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < 4; i++)
+        CHECK_EQUAL(pthread_create(&threads[i], NULL, works[i], NULL), 0);
+    for (size_t i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    CHECK(!tetris_table_find(fingerprint));
+    CHECK_EQUAL(lease_is_held(), 0);
 }
 
 int main(void)
@@ -146,11 +212,13 @@ int main(void)
     CHECK_EQUAL(tetris_segment_reserve(view_fd, "hidden", 1, &lease), 0);
     tetris_unmap(lease, 1);
     CHECK_EQUAL(tetris_segment_seal(view_fd, "hidden", "L.lease"), 0);
+    forks_are_safe_while_others_find(); /* before the first table, too */
     names_are_found();
     wrong_tables_are_refused();
     a_table_and_its_lease_live_as_long_as_they_are_counted_on();
     a_child_does_not_find_its_parents_table();
     counting_is_safe_among_threads_and_forks();
+    attaching_and_restoring_are_safe_among_threads();
     unlinkat(view_fd, "L.lease", 0);
     rmdir(view);
     return CHECK_RESULT;
