@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -24,19 +25,32 @@ static int close_after(int fd, int error)
     return error;
 }
 
+/* fallocate and not ftruncate: a full tmpfs is an error here and not a SIGBUS at the first write.
+ * A kernel before 6.11 gives all of it back when a signal comes: with a timer that is faster than it
+ * this would never end, so signals wait. */
+static int make_room(int fd, size_t n)
+{
+    sigset_t all, before;
+    int error;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    do {
+        error = fallocate(fd, 0, 0, (off_t)n) ? -errno : 0;
+    } while (error == -EINTR); /* glibc's own signals cannot wait */
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
 int tetris_segment_reserve(int dirfd, const char *hidden, size_t n, void **addr)
 {
     void *map = MAP_FAILED;
-    int error = 0;
+    int error;
     int fd = openat(dirfd, hidden, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0)
         return -errno;
-    /* fallocate and not ftruncate: a full tmpfs is an error here and not a SIGBUS at the first
-     * write. */
-    do {
-        error = fallocate(fd, 0, 0, (off_t)n) ? -errno : 0;
-    } while (error == -EINTR);
+    error = make_room(fd, n);
     if (!error) {
         map = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         error = map == MAP_FAILED ? -errno : 0;

@@ -7,8 +7,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,7 +39,7 @@ static inline uint8_t *map_one(const char *name, int mode)
     return map;
 }
 
-static int referenced(const char *name)
+static inline int referenced(const char *name)
 {
     int answer = -1;
 
@@ -56,6 +58,7 @@ static void run(void (*test)(void), const char *name)
     CHECK(mkdtemp(path) != NULL);
     child = fork();
     if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         check_failures = 0; /* of the tests before */
         test();
