@@ -4,11 +4,15 @@ VENV := .venv
 OLDEST := .venv-oldest
 GEN := .venv-gen
 BIN := $(VENV)/bin
+KILLS ?= 300
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # The thread sanitizer wants its addresses free, and a kernel may put a library there by chance.
 FIXED := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
-.PHONY: help setup demo test test-oldest test-all lint format bench asan tsan valgrind gen gen-check wheel clean
+# The run of a failed chaos is had again with its seed.
+SEED ?=
+
+.PHONY: help setup demo test test-oldest test-all lint format bench chaos asan tsan valgrind gen gen-check wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -27,7 +31,10 @@ test-oldest: $(OLDEST)/.ready wheel ## the tests on the oldest TensorFlow served
 	$(OLDEST)/bin/pip install -q --force-reinstall --no-deps dist/*.whl
 	cd tests && ../$(OLDEST)/bin/pytest -c ../pyproject.toml unit integration fault
 
-test-all: test lint asan tsan gen-check demo test-oldest ## everything CI runs
+test-all: test chaos lint asan tsan gen-check demo test-oldest ## everything CI runs
+
+chaos: setup ## kill clients and the daemon at random: KILLS=10000 SEED=7
+	@cd tests && $(RUN) python -m chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 lint: setup ## ruff and mypy --strict
 	$(RUN) ruff check .

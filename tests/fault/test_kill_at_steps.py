@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from support import invariants
 from support.daemon import wait_until
 from support.host import MODULES, Host
-from support.marks import Marks
+from support.marks import Marks, steps_in
 from support.models import data_file, write_model
 from support.tmpfs import tmpfs
 from support.zygote import Zygote
@@ -123,24 +122,15 @@ def occurrences(steps: dict[str, list[str]]) -> list:
     ]
 
 
-def named_in(*sources: Path) -> set[str]:
-    """The steps that these sources name."""
-    text = "".join(source.read_text() for source in sources)
-    found = set(re.findall(r'\breached\(\s*"([^"]+)"', text))
-    for operation in re.findall(r'\bsteps\.of\(\s*"([^"]+)"', text):
-        found |= {f"{operation}: begins", f"{operation}: ends"}
-    return found
-
-
 def test_no_step_of_the_daemon_is_left_out():
     """The table above has every step that the sources name, and no other."""
-    assert set().union(*STEPS.values()) == named_in(*(ROOT / "tetrisd").glob("*.py"))
+    assert set().union(*STEPS.values()) == steps_in(*(ROOT / "tetrisd").glob("*.py"))
 
 
 def test_no_step_of_a_client_is_left_out():
     """So has the clients' table those of their programs."""
     programs = ROOT / "tests/support/programs.py"
-    assert set().union(*CLIENT_STEPS.values()) == named_in(programs)
+    assert set().union(*CLIENT_STEPS.values()) == steps_in(programs)
 
 
 @pytest.fixture(scope="module")

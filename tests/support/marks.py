@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import signal
 import struct
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -49,8 +52,8 @@ class Marks:
     # By who watches.
 
     def arm(self, step: str = "", occurrence: int = 0) -> None:
-        """Let the process die at that occurrence of ``step``, of any step when it is empty, counted
-        from now; 0 lets it live."""
+        """Let the process die at that occurrence, counted from now, of steps that start with
+        ``step``; 0 lets it live."""
         self._memory[:72] = _HEAD.pack(step.encode(), occurrence, 0)[:72]
 
     def clear(self) -> None:
@@ -101,7 +104,7 @@ class Marks:
 
     def _die_if_armed(self, step: str) -> None:
         armed, at, _ = _HEAD.unpack_from(self._memory)
-        if not at or armed.rstrip(b"\0") not in (b"", step.encode()):
+        if not at or not step.encode().startswith(armed.rstrip(b"\0")):
             return
         with self._mutex:
             self._occurrences += 1
@@ -125,3 +128,22 @@ def reached(step: str) -> None:
     """A step of a client's program."""
     if _marks is not None:
         _marks.reached(step)
+
+
+@contextmanager
+def operation(name: str) -> Iterator[None]:
+    """An operation of a client's program, whichever way it ends."""
+    reached(name + BEGINS)
+    try:
+        yield
+    finally:
+        reached(name + ENDS)
+
+
+def steps_in(*sources: Path) -> set[str]:
+    """The steps that these sources name."""
+    text = "".join(source.read_text() for source in sources)
+    found = set(re.findall(r'\breached\(\s*"([^"]+)"', text))
+    for name in re.findall(r'\b(?:steps\.of|operation)\(\s*"([^"]+)"', text):
+        found |= {name + BEGINS, name + ENDS}
+    return found

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from support.marks import reached
+from support.marks import operation, reached
 from tetris.attachment import Attachment
 from tetris.client import Client
 from tetris.errors import ConflictError, UnavailableError
@@ -39,13 +39,13 @@ def _by_path(client: Client, files: CheckpointFiles) -> None:
     client.rpc.call("PublishPath", pb.PublishPathRequest(path=os.path.abspath(files.prefix)))
 
 
-def by_stream(client: Client, files: CheckpointFiles) -> None:
+def by_stream(client: Client, files: CheckpointFiles) -> pb.PublishResponse:
     """Publish by stream, as :meth:`tetris.client.Client.publish` does."""
-    reached("stream: begins")
-    with client.rpc.stub() as stub:
-        stub.Publish(_marked(list(upload(files))), timeout=PATIENCE)
-    reached("stream: answered")
-    reached("stream: ends")
+    with operation("stream"):
+        with client.rpc.stub() as stub:
+            answer = stub.Publish(_marked(list(upload(files))), timeout=PATIENCE)
+        reached("stream: answered")
+        return answer
 
 
 def _marked(messages: list[pb.PublishRequest]) -> Iterator[pb.PublishRequest]:
@@ -61,20 +61,18 @@ def _marked(messages: list[pb.PublishRequest]) -> Iterator[pb.PublishRequest]:
 
 def attach(socket: str, fingerprint: str) -> tuple[Attachment, list[Mapping]]:
     """Attach and map everything, as :class:`tetris.Model` does."""
-    reached("attach: begins")
-    client = Client(socket)
-    request = pb.AttachRequest(fingerprint=bytes.fromhex(fingerprint))
-    answer = client.rpc.call("Attach", request)
-    reached("attach: answered")
-    manifest = manifest_from_wire(answer.manifest)
-    attachment = Attachment(view_path(answer.view), answer.lease, manifest)
-    reached("attach: locked")
-    mappings = []
-    for tensor in manifest.tensors:
-        mappings.append(attachment.map(tensor))
-        reached("attach: mapped")
-    reached("attach: ends")
-    return attachment, mappings
+    with operation("attach"):
+        request = pb.AttachRequest(fingerprint=bytes.fromhex(fingerprint))
+        answer = Client(socket).rpc.call("Attach", request)
+        reached("attach: answered")
+        manifest = manifest_from_wire(answer.manifest)
+        attachment = Attachment(view_path(answer.view), answer.lease, manifest)
+        reached("attach: locked")
+        mappings = []
+        for tensor in manifest.tensors:
+            mappings.append(attachment.map(tensor))
+            reached("attach: mapped")
+        return attachment, mappings
 
 
 def use(socket: str, fingerprint: str) -> int:
@@ -82,15 +80,15 @@ def use(socket: str, fingerprint: str) -> int:
     attachment, mappings = attach(socket, fingerprint)
     for tensor, mapping in zip(attachment.manifest.tensors, mappings, strict=True):
         assert digest(mapping.buffer()) == tensor.digest, tensor.name
-    lease = attachment.lease
-    reached("release: begins")
-    mappings.clear()
-    reached("release: unmapped")
-    del attachment, mapping
-    reached("release: unlocked")
-    Client(socket).release(lease)
-    reached("release: answered")
-    reached("release: ends")
+    with operation("release"):
+        del mapping
+        mappings.clear()
+        reached("release: unmapped")
+        lease = attachment.lease
+        del attachment
+        reached("release: unlocked")
+        Client(socket).release(lease)
+        reached("release: answered")
     return 0
 
 

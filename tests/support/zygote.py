@@ -7,6 +7,7 @@ the parent of all it forks, also of what their parents left behind, and none of 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import gc
 import importlib
 import json
@@ -97,6 +98,10 @@ class Zygote:
         """Send a command."""
         self._channel.send(json.dumps(message).encode())
 
+    def descendants(self) -> int:
+        """How many it is the parent of now: what it forked, and what those left behind."""
+        return len(_children(self._process.pid))
+
     def listen(self, seconds: float) -> bool:
         """Take in what the zygote has to say; wait as long for it to say something."""
         heard = False
@@ -161,7 +166,7 @@ def _obey(channel: socket.socket) -> bool:
         return False
     message = json.loads(text)
     if "kill" in message:
-        if message["kill"] in _children():
+        if message["kill"] in _children(os.getpid()):
             os.kill(message["kill"], message["signal"])
         return True
     zygote, pid = os.getpid(), os.fork()
@@ -186,13 +191,13 @@ def _reap(channel: socket.socket) -> None:
             return
 
 
-def _children() -> set[int]:
-    listed = Path("/proc/self/task", str(os.getpid()), "children").read_text()
+def _children(pid: int) -> set[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return {int(pid) for pid in listed.split()}
 
 
 def _end_all() -> None:
-    while children := _children():
+    while children := _children(os.getpid()):
         for pid in children:
             os.kill(pid, signal.SIGKILL)
         for pid in children:
@@ -230,6 +235,7 @@ def _dress(
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         os.close(fd)
+    faulthandler.register(signal.SIGUSR1, sys.stderr.fileno())  # to say what it is doing
     if marks:
         from support.marks import Marks, install
 
