@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import NoReturn
 
@@ -158,7 +160,7 @@ class Actor:
         client, known = self._client(tenant), self.models[model]
         publish = self._by_path if how == "path" else self._by_stream
         try:
-            self._patiently(lambda: publish(client, known), f"publishing {known.path}")
+            self._patiently(client, lambda: publish(client, known), f"publishing {known.path}")
             self.board.set_published(self._flag(tenant, model))
         except NoSpaceError:
             if not self.world.evicts:
@@ -185,7 +187,7 @@ class Actor:
             was_published = self.board.published(self._flag(tenant, model))
             try:
                 what = f"attaching {known.path}"
-                return self._patiently(lambda: self._attach(client, known), what)
+                return self._patiently(client, lambda: self._attach(client, known), what)
             except NotFoundError:
                 if was_published and not self.world.evicts:
                     self.board.fault("early removals", f"{known.path} of {tenant} is gone")
@@ -238,7 +240,15 @@ class Actor:
     def _client(self, tenant: str) -> Client:
         return Client(self.world.socket(tenant))
 
-    def _patiently(self, call: Callable[[], object], what: str):
+    def _look_out(self, client: Client) -> None:
+        """Wait a little, or until somebody listens: far cheaper than a call that fails."""
+        for _ in range(20):
+            time.sleep(0.005 + self.rng.random() * 0.005)
+            with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+                probe.connect(str(client.rpc.socket))
+                return
+
+    def _patiently(self, client: Client, call: Callable[[], object], what: str):
         """Until a daemon answers.
 
         Raises:
@@ -252,7 +262,7 @@ class Actor:
                 self.board.add("calls tried again")
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"{what}: {failed}") from None
-                time.sleep(0.005 + self.rng.random() * 0.01)
+                self._look_out(client)
 
 
 def run(world: str, row: int, seed: int, operations: int) -> int:

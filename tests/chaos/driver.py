@@ -112,19 +112,19 @@ class Run:
             worker.marks.arm(rng.choice(self._steps), rng.randrange(1, 3))
         elif draw < 0.95:
             worker.marks.arm(rng.choice(self._prefixes), rng.randrange(1, 20))
-        self._ends_within(worker, 0.05, 0.5)
+        self._ends_within(worker, 0.05, 0.4)
         worker.how = rng.choice([signal.SIGKILL] * 3 + [signal.SIGTERM])
 
     def _start_client(self, worker: Worker) -> None:
         rng, seed = worker.rng, worker.rng.getrandbits(48)
         worker.marks.clear()
         draw = rng.random()
-        if draw < 0.4:
-            worker.marks.arm("", rng.randrange(1, 150))
-        elif draw < 0.5:
+        if draw < 0.5:
+            worker.marks.arm("", rng.randrange(1, 120))
+        elif draw < 0.65:
             self._ends_within(worker, 0.0, 0.5)
         program = "chaos.admin:run" if worker.name == "admin" else "chaos.client:run"
-        self._fork(worker, program, self.world.to_json(), worker.row, seed, rng.randrange(5, 40))
+        self._fork(worker, program, self.world.to_json(), worker.row, seed, rng.randrange(5, 30))
 
     def _fork(self, worker: Worker, target: str, *rest) -> None:
         worker.asked = False

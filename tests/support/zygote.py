@@ -86,7 +86,8 @@ class Zygote:
             target: what to call; its result is the exit status.
             arguments: for it; JSON takes them.
             more: ``log``, a file for its output; ``marks``, the file of its marks; ``limits``,
-                soft limits by the name of a resource.
+                soft limits by the name of a resource; ``interruptible``, whether SIGUSR2 interrupts
+                its system calls.
         """
         self._started = None
         self.ask(target=target, arguments=arguments, **more)
@@ -228,7 +229,10 @@ def _child(channel: socket.socket, zygote: int, message: dict[str, Any]) -> None
 
 
 def _dress(
-    log: str | None = None, marks: str | None = None, limits: dict[str, int] | None = None
+    log: str | None = None,
+    marks: str | None = None,
+    limits: dict[str, int] | None = None,
+    interruptible: bool = False,
 ) -> None:
     if log:
         fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -240,6 +244,9 @@ def _dress(
         from support.marks import Marks, install
 
         install(Marks(Path(marks)))
+    if interruptible:
+        signal.signal(signal.SIGUSR2, lambda *_: None)
+        signal.siginterrupt(signal.SIGUSR2, True)
     for name, soft in (limits or {}).items():
         kind = getattr(resource, name)
         resource.setrlimit(kind, (soft, resource.getrlimit(kind)[1]))
