@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 from typing import NoReturn
 
@@ -36,8 +37,8 @@ from tetris.shm import Mapping, digest
 from tetris.v1 import tetris_pb2 as pb
 from tetris.wire import manifest_from_wire
 
-# Seconds of trying after which a publisher, or whoever else waits, is stuck.
-PATIENCE = 60.0
+# Seconds after which a call that a daemon neither answers nor drops is stuck.
+PATIENCE = 40.0
 _HELD = 4  # leases at once
 FORKED = 32  # the row of a forked child is so much further down
 
@@ -156,17 +157,19 @@ class Actor:
     def _flag(self, tenant: str, model: int) -> int:
         return self.world.tenants.index(tenant) * len(self.models) + model
 
-    def _publish(self, tenant: str, model: int, how: str) -> None:
+    def _publish(self, tenant: str, model: int, how: str) -> bool:
         client, known = self._client(tenant), self.models[model]
         publish = self._by_path if how == "path" else self._by_stream
         try:
             self._patiently(client, lambda: publish(client, known), f"publishing {known.path}")
             self.board.set_published(self._flag(tenant, model))
+            return True
         except NoSpaceError:
             if not self.world.evicts:
                 self.board.fault("leaked bytes", f"the store is full: {known.path} does not fit")
         except TimeoutError as stuck:
             self.board.fault("stuck publishers", str(stuck))
+        return False
 
     def _by_path(self, client: Client, known: Known) -> None:
         request = pb.PublishPathRequest(path=known.path)
@@ -182,8 +185,7 @@ class Actor:
 
     def _lease(self, tenant: str, model: int) -> Held | None:
         client, known = self._client(tenant), self.models[model]
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
+        for _ in range(100):
             was_published = self.board.published(self._flag(tenant, model))
             try:
                 what = f"attaching {known.path}"
@@ -191,9 +193,8 @@ class Actor:
             except NotFoundError:
                 if was_published and not self.world.evicts:
                     self.board.fault("early removals", f"{known.path} of {tenant} is gone")
-                if self.board.stopping:
+                if not self._publish(tenant, model, self.rng.choice(["path", "stream"])):
                     return None
-                self._publish(tenant, model, self.rng.choice(["path", "stream"]))
             except TimeoutError as stuck:
                 self.board.fault("stuck publishers", str(stuck))
                 return None
@@ -205,7 +206,7 @@ class Actor:
             fingerprint=bytes.fromhex(known.fingerprint),
             holder=pb.Holder(pid=os.getpid(), command="chaos", host="here"),
         )
-        answer = client.rpc.call("Attach", request)
+        answer = client.rpc.call("Attach", request, timeout=PATIENCE)
         reached("attach: answered")
         manifest = manifest_from_wire(answer.manifest)
         digests = {t.name: t.digest.hex() for t in manifest.tensors}
@@ -249,20 +250,36 @@ class Actor:
                 return
 
     def _patiently(self, client: Client, call: Callable[[], object], what: str):
-        """Until a daemon answers.
+        """Until a daemon does it. One that dies is a reason to try again, and not to be patient.
 
         Raises:
-            TimeoutError: none does.
+            TimeoutError: the call did not come back by its deadline.
         """
-        deadline = time.monotonic() + PATIENCE
         while True:
+            begun = time.monotonic()
             try:
                 return call()
             except (UnavailableError, ConflictError) as failed:
+                if time.monotonic() > begun + PATIENCE:
+                    raise TimeoutError(f"{what}: {failed}; {self._state()}") from None
                 self.board.add("calls tried again")
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{what}: {failed}") from None
                 self._look_out(client)
+
+    def _state(self) -> str:
+        """Of this process, for people: which threads it has, what they took, what it has open."""
+        who = "a forked child" if self.board.row > FORKED else "a client"
+        threads = [_thread(task) for task in Path("/proc/self/task").iterdir()]
+        descriptors = [os.readlink(fd) for fd in _links(Path("/proc/self/fd"))]
+        return f"{who}; threads {threads}; descriptors {descriptors}"
+
+
+def _thread(task: Path) -> str:
+    fields = (task / "stat").read_text().rpartition(")")[2].split()
+    return f"{(task / 'comm').read_text().strip()}: {fields[11]}+{fields[12]} ticks"
+
+
+def _links(directory: Path) -> list[Path]:
+    return [path for path in directory.iterdir() if path.is_symlink()]
 
 
 def run(world: str, row: int, seed: int, operations: int) -> int:

@@ -31,6 +31,17 @@ MODELS = 60
 # Rounds after which a store that cannot evict is emptied by hand.
 EMPTIED = 3
 
+# How often a daemon is to die in which operation; in any step of a start, few others happen.
+WEIGHTS = {
+    "publish": 5,
+    "attach": 4,
+    "release": 3,
+    "write": 3,
+    "remove": 1,
+    "recover": 1,
+    "start": 1,
+}
+
 _SOURCES = Path(__file__).parents[2] / "tetrisd"
 
 
@@ -87,7 +98,6 @@ class Run:
         self.clients = [self._worker(name, row) for row, name in enumerate(names, 1)]
         assert len(names) < FORKED
         self._steps = sorted(steps_in(*_SOURCES.glob("*.py")))
-        self._prefixes = sorted({step.partition(":")[0] + ":" for step in self._steps})
         self._shared = catalog.backbones(self._random("backbones"))
 
     def _random(self, what: str) -> Random:
@@ -108,10 +118,12 @@ class Run:
         """Most die by their own hand at a step, the others whenever it hits them."""
         worker, rng = self.daemon, self.daemon.rng
         draw = rng.random()
-        if draw < 0.4:
+        if draw < 0.3:
             worker.marks.arm(rng.choice(self._steps), rng.randrange(1, 3))
-        elif draw < 0.95:
-            worker.marks.arm(rng.choice(self._prefixes), rng.randrange(1, 20))
+        elif draw < 0.9:
+            operations, weights = zip(*WEIGHTS.items(), strict=True)
+            operation = rng.choices(operations, weights)[0]
+            worker.marks.arm(f"{operation}:", rng.randrange(1, 30))
         self._ends_within(worker, 0.05, 0.4)
         worker.how = rng.choice([signal.SIGKILL] * 3 + [signal.SIGTERM])
 
@@ -145,12 +157,20 @@ class Run:
         now = time.monotonic()
         for worker in self._workers():
             if worker.child and worker.ends_at is not None and worker.ends_at <= now:
+                if self._still_starts(worker):
+                    self._ends_within(worker, 0.05, 0.4)
+                    continue
                 worker.child.kill(worker.how if not worker.asked else signal.SIGKILL)
                 # One that was asked to end has a little time before it is made to.
                 worker.asked = True
                 worker.ends_at = now + worker.rng.uniform(0.0, 0.2)
         due = [w.ends_at for w in self._workers() if w.child and w.ends_at is not None]
         return max(0.0, min([0.2, *(at - now for at in due)]))
+
+    def _still_starts(self, worker: Worker) -> bool:
+        """A daemon on a busy host: were it killed by the clock, none would come to work."""
+        mark = worker.marks.in_flight()
+        return worker is self.daemon and mark is not None and mark.operation == "start"
 
     def _bury(self) -> None:
         """Count those who died."""

@@ -17,8 +17,8 @@ from tetris.upload import upload
 from tetris.v1 import tetris_pb2 as pb
 from tetris.wire import manifest_from_wire
 
-# Seconds after which a publisher that keeps trying counts as stuck.
-PATIENCE = 60.0
+# Seconds after which a publisher counts as stuck.
+PATIENCE = 40.0
 
 
 def publish(socket: str, path: str, how: str) -> int:
