@@ -39,9 +39,9 @@ _OPTIONS = [
 ]
 
 
-# gRPC ends its threads some time after a channel is closed. A child forked in between shares their
-# descriptors for waiting: its own calls then corrupt those of its parent, which turn in circles.
-# A millisecond as a rule, and more than a tenth of a second on a busy host.
+# gRPC ends its threads some time after a channel is closed: a millisecond as a rule, more than a
+# second on a busy host. A fork in between can lose a lock, and has left the parent's next call turning
+# in circles inside gRPC, growing, past every death of its daemon.
 _REST = 0.1
 _LONGEST_REST = 5.0
 _GRPC_THREADS = (

@@ -215,6 +215,41 @@ def exit_code(child):
     return os.waitstatus_to_exitcode(found[-1])
 
 
+FORK_AFTER_A_CALL = """
+import os, sys, time
+import grpc
+
+def threads():
+    return [int(task) for task in os.listdir("/proc/self/task") if int(task) != os.getpid()]
+
+# Hooks run in the reverse order: this one after that of tetris, before that of gRPC.
+os.register_at_fork(before=lambda: print(len(threads())))
+from tetris.rpc import Rpc
+from tetris.v1 import tetris_pb2 as pb
+
+# What idles gets nothing of a processor that is busy for a while.
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+for _ in range(3):
+    os.posix_spawn(sys.executable, [sys.executable, "-c", SPIN], {})
+time.sleep(0.3)
+with Rpc(sys.argv[1]).stub() as stub:
+    stub.GetStats(pb.GetStatsRequest())
+    for thread in threads():
+        os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+child = os.fork()
+if not child:
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+SPIN = "import time; end = time.monotonic() + 2\nwhile time.monotonic() < end: pass"
+
+
+def test_a_fork_right_after_a_call_waits_for_the_threads_of_grpc(daemon):
+    """However long they take to end; a tenth of a second is not enough on a busy host."""
+    found = run_python(f"SPIN = {SPIN!r}\n{FORK_AFTER_A_CALL}", str(daemon.socket))
+    assert found.stdout.split() == ["0"], found.stderr
+
+
 def test_a_fork_while_other_threads_attach_and_map_is_safe(daemon, model_path):
     """The child may use the model it inherits, and attach its own."""
     model = tetris.attach(model_path, socket=daemon.socket)
