@@ -40,8 +40,8 @@ _OPTIONS = [
 
 
 # gRPC ends its threads some time after a channel is closed: a millisecond as a rule, more than a
-# second on a busy host. A fork in between can lose a lock, and has left the parent's next call turning
-# in circles inside gRPC, growing, past every death of its daemon.
+# second on a busy host. A fork in between can lose a lock, and has left the parent's next call
+# turning in circles inside gRPC, growing, past every death of its daemon.
 _REST = 0.1
 _LONGEST_REST = 5.0
 _GRPC_THREADS = (

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
-from pathlib import Path
 from random import SystemRandom
 
 from support.tmpfs import enter_namespace, tmpfs
@@ -27,12 +25,12 @@ def main() -> int:
     seed = SystemRandom().randrange(1 << 32) if given.seed is None else given.seed
     print(f"chaos: {given.kills} kills, seed {seed}", flush=True)
     with (
-        tempfile.TemporaryDirectory(prefix="tetris-chaos-") as directory,
+        tmpfs("size=256m") as work,
         tmpfs("size=512m,huge=within_size") as mount,
         Zygote(*MODULES) as zygote,
     ):
-        world = World(directory, str(mount), tuple(TENANTS), evicts())
-        Path(directory).chmod(0o700)
+        work.chmod(0o700)
+        world = World(str(work), str(mount), tuple(TENANTS), evicts())
         run = Run(world, zygote, seed)
         begun = time.monotonic()
         number = 0
@@ -66,4 +64,7 @@ def _report(run: Run, seed: int, kills: int, seconds: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
