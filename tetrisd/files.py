@@ -24,6 +24,7 @@ def directory(undo: ExitStack, parent: int, name: str, mode: int) -> int:
     """
     with suppress(FileExistsError):
         os.mkdir(name, mode, dir_fd=parent)
+        steps.reached("start: directory made")
     try:
         fd = descriptor(undo, name, parent)
         os.fchmod(fd, mode)
@@ -53,17 +54,19 @@ def write(
     with calling("write", name):
         fd = os.open(draft, flags, 0o600, dir_fd=dirfd)
         try:
+            steps.reached("write: opened")
             with os.fdopen(fd, "wb") as out:
                 out.write(data)
                 os.fchmod(fd, mode)
                 out.flush()
                 if times_ns is not None:
                     os.utime(fd, ns=times_ns)
-            steps.reached("write: drafted")
+            steps.reached("write: written")
             os.rename(draft, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
         except BaseException:
             os.unlink(draft, dir_fd=dirfd)
             raise
+        steps.reached("write: named")
 
 
 def read(dirfd: int, name: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from tetris.errors import InvalidModelError
 from tetrisd import files, steps
@@ -27,7 +27,7 @@ def bring_up_to_date(top: int, path: str) -> None:
             "name another root, or run the version that wrote it"
         )
     if found == "1":
-        with ExitStack() as undo:
+        with steps.of("migrate"), ExitStack() as undo:
             _from_1(undo, top)
     if found != str(LAYOUT):
         files.write(top, "version", f"{LAYOUT}\n".encode(), 0o644)
@@ -50,6 +50,5 @@ def _from_1(undo: ExitStack, top: int) -> None:
         files.sweep_drafts(parent)
         for entry in files.entries(parent):
             if entry.is_file(follow_symlinks=False):
-                with suppress(FileNotFoundError):
-                    os.rename(entry.name, entry.name, src_dir_fd=parent, dst_dir_fd=child)
-        steps.reached(f"migrate: {parent_name} moved")
+                os.rename(entry.name, entry.name, src_dir_fd=parent, dst_dir_fd=child)
+                steps.reached("migrate: moved")

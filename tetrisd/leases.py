@@ -111,7 +111,7 @@ class Leases:
         except BaseException:
             os.unlink(lease.id, dir_fd=self._dirfd)
             raise
-        steps.reached("attach: lease linked")
+        steps.reached("attach: lease shown")
         with self._mutex:
             self._leases[lease.id] = lease
         return lease
@@ -166,6 +166,8 @@ class Leases:
                     self._remove(name)
         for name in shown - kept:
             files.remove(self._view, f"{name}.lease")
+            steps.reached("recover: dead lease link removed")
+        steps.reached("recover: leases read")
         self.live()
 
     def strangers(self) -> list[str]:
@@ -185,7 +187,8 @@ class Leases:
 
     def _remove(self, lease: str) -> bool:
         try:
-            with shm.claimed(self._dirfd, lease):
+            with steps.of("release"), shm.claimed(self._dirfd, lease):
+                steps.reached("release: claimed")
                 files.remove(self._view, f"{lease}.lease")
                 steps.reached("release: unlinked")
                 files.remove(self._dirfd, lease)

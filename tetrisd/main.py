@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from tetris.errors import TetrisError
 from tetrisd import settings as settings_module
+from tetrisd import steps
 from tetrisd.admin import Admin
 from tetrisd.keeper import Keeper
 from tetrisd.library import Library
@@ -48,6 +49,7 @@ def run(settings: Settings) -> None:
     Raises:
         TetrisError: the root or a socket cannot be had.
     """
+    steps.reached("start: begins")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     root = Root(settings.root)
@@ -61,6 +63,7 @@ def run(settings: Settings) -> None:
             for server in _servers(store, settings, stopping):
                 servers.append(server)  # one by one: what is up is stopped if the next one fails
             keeper.start()
+            steps.reached("start: ends")
             sockets = ", ".join(str(tenant.socket) for tenant in settings.tenants)
             log.info("ready on %s; %s", sockets, _huge_pages(root))
             caught = signal.sigwait(_SIGNALS)
@@ -68,10 +71,11 @@ def run(settings: Settings) -> None:
         finally:
             # Order matters: publishes give up, no new calls, the old ones end to the last thread,
             # the sockets go, and only then is the root free for another daemon.
-            stopping.set()
-            keeper.stop()
-            for server in servers:
-                server.stop(_STOP_SECONDS)
+            with steps.of("stop"):
+                stopping.set()
+                keeper.stop()
+                for server in servers:
+                    server.stop(_STOP_SECONDS)
     finally:
         root.close()
 

@@ -71,6 +71,7 @@ class Models:
             except InvalidModelError as failed:
                 log.warning("manifest %s dropped: %s", entry.name, failed)
                 files.remove(self._dirfd, entry.name)
+                steps.reached("recover: manifest dropped")
             else:
                 self._add(manifest, wire, entry.stat(follow_symlinks=False).st_mtime_ns)
 

@@ -92,12 +92,15 @@ class Publisher:
         if manifest is not None:
             return manifest, False
         check_claims(source.name, source.claims)
-        with self._turns.lead(source.fingerprint, lambda: wanted() and patient()):
+        with (
+            steps.of("publish"),
+            self._turns.lead(source.fingerprint, lambda: wanted() and patient()),
+        ):
+            steps.reached("publish: has the turn")
             manifest = self._models.find(source.fingerprint)
             if manifest is not None:
                 return manifest, False
-            with steps.of("publish"):
-                manifest = self._publish(source, keep_alive, wanted)
+            manifest = self._publish(source, keep_alive, wanted)
         return manifest, True
 
     def _publish(
@@ -109,6 +112,7 @@ class Publisher:
 
         work = _Publication(self._segments, self._models, self._damaged, source, progress)
         with self._admit(work.need()) as room:
+            steps.reached("publish: admitted")
             try:
                 for index, claim in enumerate(source.claims):
                     work.take(index, claim, room)
@@ -192,9 +196,9 @@ class _Publication:
         try:
             for digest in manifest.segments:
                 self._segments.show(digest, view)
+                steps.reached("publish: shown")
         except NotFoundError:
             raise _quarantined(source.name) from None
-        steps.reached("publish: shown")
         with self._segments.whole:
             if self._segments.quarantines != self._quarantines:
                 raise _quarantined(source.name)
@@ -209,7 +213,7 @@ class _Publication:
         """
         relied_on = list(self._held)
         self._let_go()
-        steps.reached("abandon: let go")
+        steps.reached("publish: given up")
         for digest in relied_on:
             self._segments.settle(digest)
 
@@ -237,6 +241,7 @@ class _Publication:
         for digest, mapping in likely.items():
             if self._source.same(index, mapping, self._progress):
                 self._held[digest] = mapping
+                steps.reached("publish: reused")
                 return digest, key[1]
         return None
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tetris.errors import ConflictError, InvalidModelError, NotAllowedError, NotFoundError
-from tetrisd import files, layout
+from tetrisd import files, layout, steps
 from tetrisd.mount import gives_huge_pages, mount_of
 from tetrisd.settings import TenantSettings
 
@@ -70,14 +70,18 @@ class Root:
         self.path = path.absolute()
         with ExitStack() as undo:
             top = self._open(undo)
+            steps.reached("start: root opened")
             self._own(undo, top)
+            steps.reached("start: root locked")
             layout.bring_up_to_date(top, str(self.path))
+            steps.reached("start: layout checked")
             self._objects = files.directory(undo, top, "objects", 0o700)
             self._tenants = files.directory(undo, top, "tenants", 0o711)
             self._models = files.directory(undo, top, "models", 0o700)
             self._leases = files.directory(undo, top, "leases", 0o700)
             self.quarantine = files.directory(undo, top, "quarantine", 0o700)
             os.fchmod(top, 0o711)
+            steps.reached("start: directories opened")
             self._closing = undo.pop_all()
 
     def close(self) -> None:
@@ -156,7 +160,9 @@ class Root:
         try:
             fd = os.open("lock", flags, 0o600, dir_fd=top)
         except OSError as failed:
-            raise NotAllowedError(f"root {self.path}: lock: {failed.strerror}") from None
+            raise NotAllowedError(
+                f"root {self.path}: {failed.strerror}: mount it writable, or name another root"
+            ) from None
         undo.callback(os.close, fd)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

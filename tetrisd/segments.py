@@ -142,6 +142,12 @@ class Segments:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         return os.open(digest.hex(), flags, dir_fd=self._objects)
 
+    def status(self, digest: bytes) -> os.stat_result | None:
+        """What ``lstat`` says of it; None when it is not there."""
+        with suppress(FileNotFoundError):
+            return os.stat(digest.hex(), dir_fd=self._objects, follow_symlinks=False)
+        return None
+
     def is_referenced(self, digest: bytes) -> bool:
         """Whether anybody maps it now."""
         with suppress(NotFoundError):
@@ -159,7 +165,8 @@ class Segments:
         """
         name = digest.hex()
         try:
-            with shm.claimed(self._objects, name):
+            with steps.of("settle"), shm.claimed(self._objects, name):
+                steps.reached("settle: claimed")
                 freed = self._unlink(digest, name)
         except NotFoundError:
             freed = 0
@@ -255,7 +262,6 @@ class Segments:
             unsettled |= self._sweep_view(member, resident)
         for digest in unsettled:
             self.settle(digest)
-            steps.reached("recover: settled")
         return drafts, stray - len(self.lingering)
 
     def _sweep_view(self, member: Member, resident: dict[bytes, int]) -> set[bytes]:
@@ -266,6 +272,7 @@ class Segments:
         unnamed = {d for d in map(bytes.fromhex, names) if not member.index.users(d)}
         for digest in unnamed - resident.keys():
             files.remove(member.view, digest.hex())
+            steps.reached("recover: dead link removed")
         return unnamed & resident.keys()
 
     def _unlink(self, digest: bytes, name: str) -> int:
@@ -275,7 +282,7 @@ class Segments:
                 named = True
             else:
                 files.remove(member.view, name)
-        steps.reached("settle: unlinked")
+                steps.reached("settle: unlinked")
         if named:
             return 0
         found = os.stat(name, dir_fd=self._objects, follow_symlinks=False)

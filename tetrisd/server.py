@@ -19,6 +19,7 @@ from tetris.errors import ConflictError, InvalidModelError, NotAllowedError, Not
 from tetris.v1 import admin_pb2, tetris_pb2
 from tetris.v1.admin_pb2_grpc import AdminServicer, add_AdminServicer_to_server
 from tetris.v1.tetris_pb2_grpc import TetrisServicer, add_TetrisServicer_to_server
+from tetrisd import steps
 from tetrisd.root import give_to_group, readable
 from tetrisd.service import MAX_PUBLISHES
 from tetrisd.watch import Watch, WatchedCalls
@@ -58,9 +59,11 @@ class Server:
     def stop(self, seconds: float) -> None:
         """Take no new calls, give the old ones ``seconds``, and wait for their last thread."""
         self._server.stop(seconds).wait()
+        steps.reached("stop: idle")
         # The calls are over, but what served them may still be undoing its work.
         self._threads.shutdown(wait=True)
         self._path.unlink(missing_ok=True)
+        steps.reached("stop: socket removed")
 
 
 def serve_tenant(servicer: TetrisServicer, path: Path, mode: int, group: str = "") -> Server:
@@ -100,6 +103,7 @@ def _serve(
     group: str,
 ) -> Server:
     made = _prepare(path)
+    steps.reached("start: socket's place clear")
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc")
     server = grpc.server(
         threads, options=_OPTIONS, interceptors=[WatchedCalls(Watch(_CALL_SECONDS))]
@@ -122,11 +126,13 @@ def _serve(
         raise NotAllowedError(f"socket {path} cannot be bound: {failed}") from None
     finally:
         os.umask(before)
+    steps.reached("start: bound")
     server.start()
     for file, bits in ((path, mode), *(((path.parent, readable(mode)),) if made else ())):
         if group:
             give_to_group(file, group)
         file.chmod(bits)
+    steps.reached("start: answering")
     return Server(server, threads, path)
 
 

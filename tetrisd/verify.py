@@ -73,10 +73,11 @@ class Verifier:
         found = dict(pool.files())
         for digest, nbytes in pool.index.segments().items():
             name = digest.hex()
-            fault = _fault(found.pop(name, None), nbytes)
-            # Asked again: an eviction may have come between the two lists.
-            if fault and pool.index.users(digest):
-                yield self._damaged(pool, digest, fault)
+            if _fault(found.pop(name, None), nbytes):
+                # Asked again: a publish or an eviction may have come between the two lists.
+                fault = _fault(pool.status(digest), nbytes)
+                if fault and pool.index.users(digest):
+                    yield self._damaged(pool, digest, fault)
         for name, status in found.items():
             if not files.HEX.fullmatch(name) or not stat.S_ISREG(status.st_mode):
                 yield Finding(f"objects/{pool.name}/{name}", "is not ours: left alone")
@@ -86,7 +87,11 @@ class Verifier:
         try:
             fd = pool.open(digest)
         except OSError as failed:
-            return f"cannot be opened: {failed.strerror}" if pool.index.users(digest) else ""
+            # One that was evicted has no users, or is there again.
+            gone = pool.status(digest) is None
+            if isinstance(failed, FileNotFoundError) and not (gone and pool.index.users(digest)):
+                return ""
+            return f"cannot be opened: {failed.strerror}"
         try:
             total = shm.Sum()
             for start in range(0, nbytes, _STEP):

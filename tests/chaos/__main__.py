@@ -12,7 +12,7 @@ from support.tmpfs import enter_namespace, tmpfs
 enter_namespace()  # before anything makes a thread
 
 from chaos.driver import KILLS_PER_ROUND, MODULES, Run  # noqa: E402
-from chaos.tenants import TENANTS, evicts  # noqa: E402
+from chaos.tenants import TENANTS  # noqa: E402
 from chaos.world import World  # noqa: E402
 from support.zygote import Zygote  # noqa: E402
 
@@ -30,7 +30,7 @@ def main() -> int:
         Zygote(*MODULES) as zygote,
     ):
         work.chmod(0o700)
-        world = World(str(work), str(mount), tuple(TENANTS), evicts())
+        world = World(str(work), str(mount), tuple(TENANTS))
         run = Run(world, zygote, seed)
         begun = time.monotonic()
         number = 0

@@ -37,15 +37,17 @@ class Admin:
         flag, request = self._some_model()
         with operation("pin"):
             if self._call("Pin", request):
-                self.board.set_pinned(flag, True)
+                self.board.set_pinned(flag)
                 self.board.add("pins and unpins")
 
     def unpin(self) -> None:
         flag, request = self._some_model()
         with operation("unpin"):
-            self.board.set_pinned(flag, False)
+            # Killed before the answer, its call may still be carried out after the next one's.
+            self.board.set_unsure(flag)
             if self._call("Unpin", request):
                 self.board.add("pins and unpins")
+            self.board.set_unpinned(flag)
 
     def evict(self) -> None:
         flag, request = self._some_model()

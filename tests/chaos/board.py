@@ -29,7 +29,8 @@ _ROWS = 64
 _ROW = 8 * len(COUNTS)
 _FLAGS = 1 + _ROWS * _ROW  # where the flags of the models start
 _MODELS = 4096
-_SIZE = _FLAGS + 2 * _MODELS
+_PINNED, _UNSURE = 1, 2
+_SIZE = _FLAGS + _MODELS
 
 
 class Board:
@@ -70,21 +71,22 @@ class Board:
             struct.unpack_from("<Q", self._memory, column + row * _ROW)[0] for row in range(_ROWS)
         )
 
-    def published(self, model: int) -> bool:
-        """Whether somebody was told that it is."""
-        return bool(self._memory[_FLAGS + model])
-
-    def set_published(self, model: int) -> None:
-        """From here on its absence is a fault, while nothing evicts."""
-        self._memory[_FLAGS + model] = 1
-
     def pinned(self, model: int) -> bool:
         """Whether somebody was told that it is, and nobody has asked for the contrary since."""
-        return bool(self._memory[_FLAGS + _MODELS + model])
+        return self._memory[_FLAGS + model] == _PINNED
 
-    def set_pinned(self, model: int, value: bool) -> None:
-        """While it is set, the absence of the model is a fault."""
-        self._memory[_FLAGS + _MODELS + model] = value
+    def set_pinned(self, model: int) -> None:
+        """From here on the absence of the model is a fault."""
+        if self._memory[_FLAGS + model] != _UNSURE:
+            self._memory[_FLAGS + model] = _PINNED
+
+    def set_unsure(self, model: int) -> None:
+        """Somebody asks for the contrary: until there is an answer nobody knows."""
+        self._memory[_FLAGS + model] = _UNSURE
+
+    def set_unpinned(self, model: int) -> None:
+        """It may go."""
+        self._memory[_FLAGS + model] = 0
 
     def forget_models(self) -> None:
         """The next round has others."""

@@ -37,7 +37,9 @@ WEIGHTS = {
     "attach": 4,
     "release": 3,
     "write": 3,
-    "remove": 1,
+    "settle": 2,
+    "evict": 2,
+    "change": 1,
     "recover": 1,
     "start": 1,
 }
@@ -92,9 +94,7 @@ class Run:
         self.tally = Tally()
         self.board: Board = world.board()
         self.daemon = self._worker("daemon", 0)
-        names = [f"client-{i}" for i in range(1, CLIENTS + 1)]
-        if world.evicts:
-            names.append("admin")
+        names = [*(f"client-{i}" for i in range(1, CLIENTS + 1)), "admin"]
         self.clients = [self._worker(name, row) for row, name in enumerate(names, 1)]
         assert len(names) < FORKED
         self._steps = sorted(steps_in(*_SOURCES.glob("*.py")))
@@ -213,7 +213,7 @@ class Run:
             self._bury()
         self._quiesce()
         self._take_stock(rng.getrandbits(48))
-        if number % EMPTIED == EMPTIED - 1 or self.world.evicts:
+        if number % EMPTIED == EMPTIED - 1:
             self._empty()
 
     def _quiesce(self) -> None:
@@ -308,8 +308,7 @@ class Run:
             there = {m.fingerprint.hex() for m in invariants.manifests(self.world.root)[tenant]}
             for number, known in enumerate(models):
                 flag = index * len(models) + number
-                due = self.board.pinned if self.world.evicts else self.board.published
-                if due(flag) and known.fingerprint not in there:
+                if self.board.pinned(flag) and known.fingerprint not in there:
                     self.board.fault("early removals", f"{known.path} of {tenant} is gone")
 
     def _empty(self) -> None:
@@ -321,7 +320,7 @@ class Run:
             manifest.unlink()
         self._start_daemon(armed=False)
         self._ask_all()
-        if left := list((self.world.root / "objects").iterdir()):
+        if left := list((self.world.root / "objects").glob("*/*")):
             self.board.fault("leaked bytes", f"{len(left)} objects outlive their models")
         self.world.log("daemon").write_text("")
 

@@ -19,13 +19,11 @@ class World:
         work: directory of everything but the root.
         mount: a tmpfs of the root alone.
         tenants: their names; each has the socket ``WORK/NAME/tetrisd.sock``.
-        evicts: whether the daemon has an admin socket, and removes what nobody uses.
     """
 
     work: str
     mount: str
     tenants: tuple[str, ...]
-    evicts: bool
 
     @property
     def root(self) -> Path:

@@ -44,13 +44,23 @@ def leaked(root: Path) -> list[str]:
 
 
 def _objects(root: Path) -> Iterator[str]:
-    found = {p.name for p in (root / "objects").iterdir()}
-    named = set().union(*(_named(models) for models in manifests(root).values()))
-    for name in found - named:
-        if not _mapped(root / "objects", name):
-            yield f"objects/{name} is in no manifest and nobody maps it"
-    for name in named - found:
-        yield f"objects/{name} is gone, and a manifest names it"
+    for pool in (root / "objects").iterdir():
+        found = {p.name for p in pool.iterdir()}
+        models = [
+            m for t, all_ in manifests(root).items() if pool_of(root, t) == pool for m in all_
+        ]
+        named = _named(models)
+        for name in found - named:
+            if not _mapped(pool, name):
+                yield f"{pool / name} is in no manifest and nobody maps it"
+        for name in named - found:
+            yield f"{pool / name} is gone, and a manifest names it"
+
+
+def pool_of(root: Path, tenant: str) -> Path:
+    """Where the segments of a tenant are."""
+    own = root / "objects" / tenant
+    return own if own.exists() else root / "objects/_shared"
 
 
 def _links(root: Path) -> Iterator[str]:
@@ -58,10 +68,12 @@ def _links(root: Path) -> Iterator[str]:
         view = root / "tenants" / tenant
         links = {p.name for p in view.iterdir() if _DIGEST.fullmatch(p.name)}
         named = _named(models)
-        yield from (f"{view / name}: no model of the tenant names it" for name in links - named)
+        for name in links - named:
+            if not _mapped(view, name):
+                yield f"{view / name}: no model of the tenant names it"
         yield from (f"{view / name} is missing" for name in named - links)
         for name in links & named:
-            if not (view / name).samefile(root / "objects" / name):
+            if not (view / name).samefile(pool_of(root, tenant) / name):
                 yield f"{view / name} is another file than its object"
 
 
@@ -102,7 +114,7 @@ def _is_dir(found: os.stat_result) -> bool:
 def wrong(root: Path) -> list[str]:
     """Segments whose bytes are not what their name says, or that somebody could change."""
     found = []
-    for path in (root / "objects").iterdir():
+    for path in (root / "objects").glob("*/*"):
         if not _DIGEST.fullmatch(path.name):
             continue
         if shm.digest(path.read_bytes()).hex() != path.name:

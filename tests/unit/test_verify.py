@@ -223,3 +223,17 @@ def test_a_publish_that_relied_on_what_turns_out_damaged_fails_and_leaves_nothin
     source.fill = fill
     manifest, _ = stored.tenant("red").publish(source)
     assert stored.map(manifest.tensors[0].digest, "red").buffer() == b"aaaa"
+
+
+def test_a_publish_between_two_lists_is_no_finding(stored, pair, monkeypatch):
+    """The list of files is older than that of the models that name them."""
+    pool = stored.tenant("red").segments
+    files = pool.files
+
+    def files_then_publish():
+        yield from list(files())
+        stored.publish("late", {"z": b"zzzz"}, "red")
+
+    monkeypatch.setattr(pool, "files", files_then_publish)
+    assert verify(stored) == {}
+    assert "late" in [m.name for m in stored.tenant("red").models.all()]
