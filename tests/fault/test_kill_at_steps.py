@@ -12,19 +12,28 @@ import pytest
 from support import invariants
 from support.daemon import wait_until
 from support.host import MODULES, Host
+from support.layouts import to_layout_1
 from support.marks import Marks, steps_in
 from support.models import data_file, write_model
 from support.tmpfs import tmpfs
 from support.zygote import Zygote
 from tetris.errors import TetrisError
 from tetris.formats.model import locate
+from tetris.rpc import AdminRpc, Rpc
+from tetris.v1 import admin_pb2
 from tetris.v1 import tetris_pb2 as pb
 
 ROOT = Path(__file__).parents[2]
 KIB = 1024
 
 WRITE = ["write: opened", "write: written", "write: named"]
-REMOVE = ["remove: begins", "remove: claimed", "remove: unlinked", "remove: ends"]
+SETTLE = [
+    "settle: begins",
+    "settle: claimed",
+    "settle: unlinked",
+    "settle: removed",
+    "settle: ends",
+]
 RELEASE = ["release: begins", "release: claimed", "release: unlinked", "release: ends"]
 PUBLISH = [
     "publish: begins",
@@ -33,7 +42,6 @@ PUBLISH = [
     "publish: reserved",
     "publish: filled",
     "publish: sealed",
-    "publish: held",
     "publish: shown",
     *WRITE,
     "publish: committed",
@@ -44,7 +52,7 @@ PUBLISH = [
 STEPS = {
     "publish by path": [*PUBLISH, "publish: reused"],
     "publish by stream": PUBLISH,
-    "give up a publish": ["publish: given up", *REMOVE, "publish: ends"],
+    "give up a publish": ["publish: given up", *SETTLE, "publish: ends"],
     "attach": [
         "attach: begins",
         *WRITE,
@@ -53,6 +61,17 @@ STEPS = {
         "attach: ends",
     ],
     "release": RELEASE,
+    "evict": ["evict: begins", "evict: manifest removed", *SETTLE, "evict: ends"],
+    "collect": ["evict: begins", "evict: manifest removed", *SETTLE, "evict: ends"],
+    "pin": ["change: begins", *WRITE, "change: committed", "change: ends"],
+    "quarantine": [
+        "quarantine: begins",
+        "evict: manifest removed",
+        "quarantine: unlinked",
+        "quarantine: moved",
+        "quarantine: ends",
+        *SETTLE,
+    ],
     "start": [
         "start: begins",
         "start: root opened",
@@ -71,23 +90,20 @@ STEPS = {
     "start on ruins": [
         "recover: begins",
         "recover: manifest dropped",
-        "recover: manifests read",
-        "recover: draft removed",
-        *REMOVE,
-        "recover: dead link removed",
-        "recover: shown",
-        "recover: segments swept",
-        "recover: half a lease removed",
         "recover: dead lease link removed",
         *RELEASE,
-        "recover: leases swept",
+        "recover: leases read",
+        "recover: drafts swept",
+        *SETTLE,
+        "recover: dead link removed",
         "recover: ends",
     ],
+    "start on an older layout": ["migrate: begins", "migrate: moved", "migrate: ends", *WRITE],
     "stop": ["stop: begins", "stop: idle", "stop: socket removed", "stop: ends"],
 }
 
 # Steps that the operation comes past more than once; dying at the second is another matter.
-TWICE = {"publish: shown", "remove: unlinked", "release: unlinked", "publish: held"}
+TWICE = {"publish: shown", "migrate: moved"}
 
 CLIENT_STEPS = {
     "publish": [
@@ -178,6 +194,10 @@ class Operations:
 
     def prepare(self, operation: str) -> None:
         """What must have happened before."""
+        if operation in ("evict", "collect", "pin", "quarantine"):
+            self.host.attach(self.fresh).release()
+        if operation == "quarantine":
+            damage(self.host, self.fresh)
         if operation == "release":
             self.prepared = self.host.call("Attach", self._attach()).lease
         if operation == "give up a publish":
@@ -199,6 +219,13 @@ class Operations:
             self._ask("Release", pb.ReleaseRequest(lease=self.prepared))
         elif operation == "stop":
             self.host.daemon.kill(signal.SIGTERM)
+        elif operation == "collect":
+            self._ask("CollectGarbage", admin_pb2.CollectGarbageRequest(), AdminRpc)
+        elif operation == "quarantine":
+            self._ask("Verify", admin_pb2.VerifyRequest(), AdminRpc)
+        elif operation in ("evict", "pin"):
+            request = admin_pb2.ModelRequest(tenant="default", model=fingerprint(self.fresh))
+            self._ask(operation.capitalize(), request, AdminRpc)
 
     def end(self, operation: str) -> None:
         """What must be possible afterwards."""
@@ -207,6 +234,8 @@ class Operations:
             body = bytearray(data_file(self.fresh).read_bytes())
             body[-1] ^= 1
             data_file(self.fresh).write_bytes(body)
+        if operation == "quarantine":  # killed before, it has found nothing yet
+            self.begin(operation)
 
     def _publisher(self, how: str):
         program = "support.programs:publish"
@@ -216,9 +245,30 @@ class Operations:
     def _attach(self) -> pb.AttachRequest:
         return pb.AttachRequest(fingerprint=bytes.fromhex(fingerprint(self.kept)))
 
-    def _ask(self, method: str, request) -> None:
-        with suppress(TetrisError):  # its daemon died
-            self.host.call(method, request)
+    def _ask(self, method: str, request, rpc=Rpc) -> None:
+        socket = self.host.socket if rpc is Rpc else self.host.admin_socket
+        with suppress(TetrisError), rpc(socket).stub() as stub:  # its daemon died
+            answer = getattr(stub, method)(request, timeout=60)
+            if method == "Verify":
+                list(answer)
+
+
+def damage(host: Host, path: Path) -> None:
+    """Flip a bit of the last tensor of a model, as only root can."""
+    manifest = host.call("GetModel", pb.GetModelRequest(model=fingerprint(path))).manifest
+    file = host.root / "objects/_shared" / manifest.tensors[-1].digest.hex()
+    file.chmod(0o644)
+    with file.open("r+b") as out:
+        byte = out.read(1)
+        out.seek(0)
+        out.write(bytes([byte[0] ^ 1]))
+    file.chmod(0o444)
+
+
+def older(host: Host) -> None:
+    """Put the root into the layout that the first release had, under its readers."""
+    host.stop(signal.SIGKILL)
+    to_layout_1(host.root)
 
 
 def ruins(host: Host) -> None:
@@ -229,10 +279,10 @@ def ruins(host: Host) -> None:
         host.stop(signal.SIGKILL)
         manifest = host.root / "models/default" / fingerprint(lost)
         manifest.write_bytes(b"damaged")
-    objects, view = host.root / "objects", host.root / "tenants/default"
+    objects, view = host.root / "objects/_shared", host.root / "tenants/default"
     for name in ("half", "quarter"):
         (objects / f".{name}").write_bytes(bytes(9999))
-        (host.root / "leases" / f".{name}").write_bytes(b"{")
+        (host.root / "leases/default" / f".{name}").write_bytes(b"{")
         (view / f"{name}.lease").write_bytes(b"{")
         (view / os.urandom(32).hex()).write_bytes(bytes(9999))
     shown = next(p for p in objects.iterdir() if (view / p.name).exists() and p.name[0] != ".")
@@ -253,8 +303,8 @@ def test_the_daemon_dies_at(host, operation, step, n):
     reader = host.attach(kept)
     operations = Operations(host, kept, fresh)
     operations.prepare(operation)
-    if operation == "start on ruins":
-        ruins(host)
+    if operation.startswith("start on"):
+        (ruins if operation == "start on ruins" else older)(host)
         host.start(step=step, occurrence=n)
     elif operation != "start":
         host.marks.arm(step, n)
@@ -329,7 +379,7 @@ def test_a_waiting_publisher_takes_over(zygote, tmp_path, signal_):
         leader = zygote.fork(
             "support.programs:stand_still", str(host.socket), str(fresh), marks=str(marks.path)
         )
-        objects = host.root / "objects"
+        objects = host.root / "objects/_shared"
         wait_until(lambda: any(objects.iterdir()), what="the leader's first tensor")
         waiter = zygote.fork("support.programs:publish", str(host.socket), str(fresh), "stream")
         leader.kill(signal_)
@@ -346,7 +396,7 @@ def test_the_checks_see_what_they_are_for(host):
     host.start()
     host.attach(kept).release()
     host.check()
-    objects, view = host.root / "objects", host.root / "tenants/default"
+    objects, view = host.root / "objects/_shared", host.root / "tenants/default"
     one = next(view.glob("?" * 64))
     (objects / ".draft").write_bytes(b"x")
     (objects / ("0" * 64)).write_bytes(b"x")

@@ -26,6 +26,7 @@ class Host:
         self.mount = mount
         self.root = mount / "root"
         self.socket = directory / "run" / "tetrisd.sock"
+        self.admin_socket = directory / "admin" / "tetrisd.sock"
         self.models = directory / "models"
         self.models.mkdir()
         self.marks = Marks(directory / "daemon.marks")
@@ -42,7 +43,13 @@ class Host:
         self.marks.clear()
         self.marks.arm(step, occurrence)
         lines = self.log.count("ready on")
-        flags = [f"--root={self.root}", f"--socket={self.socket}", f"--model-root={self.models}"]
+        flags = [
+            f"--root={self.root}",
+            f"--socket={self.socket}",
+            f"--admin-socket={self.admin_socket}",
+            f"--model-root={self.models}",
+            "--scrub-rate=0",
+        ]
         self.daemon = self.zygote.fork(
             "tetrisd.main:main",
             [*flags, *self.flags],

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from support.daemon import files_under
+from support.layouts import to_layout_1
 from support.store import MemorySource
 from tetris.errors import NotFoundError
 
@@ -44,16 +45,6 @@ def test_a_manifest_whose_segment_is_gone_is_dropped(stored):
     stored.restart()
     with pytest.raises(NotFoundError):
         stored.tenant().attach(manifest.fingerprint, 1, "", "")
-
-
-def to_layout_1(path):
-    """Put everything where the first layout had it."""
-    for parent, child in (("objects", "_shared"), ("leases", "default")):
-        for file in (path / parent / child).iterdir():
-            file.rename(path / parent / file.name)
-        (path / parent / child).rmdir()
-    (path / "quarantine").rmdir()
-    (path / "version").write_text("1\n")
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["whole", "half-moved"])
