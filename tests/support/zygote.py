@@ -86,7 +86,7 @@ class Zygote:
             target: what to call; its result is the exit status.
             arguments: for it; JSON takes them.
             more: ``log``, a file for its output; ``marks``, the file of its marks; ``limits``,
-                soft limits by the name of a resource; ``interruptible``, whether SIGUSR2 interrupts
+                limits by the name of a resource; ``interruptible``, whether SIGUSR2 interrupts
                 its system calls.
         """
         self._started = None
@@ -247,9 +247,8 @@ def _dress(
     if interruptible:
         signal.signal(signal.SIGUSR2, lambda *_: None)
         signal.siginterrupt(signal.SIGUSR2, True)
-    for name, soft in (limits or {}).items():
-        kind = getattr(resource, name)
-        resource.setrlimit(kind, (soft, resource.getrlimit(kind)[1]))
+    for name, most in (limits or {}).items():
+        resource.setrlimit(getattr(resource, name), (most, most))
 
 
 if __name__ == "__main__":
