@@ -8,7 +8,7 @@ from typing import Protocol
 from tetris.errors import InvalidModelError
 from tetris.formats.shards import Shards
 from tetris.manifest import Claim
-from tetris.shm import Mapping, Sum, same_bytes
+from tetris.shm import Mapping, Sum, same_bytes, same_memory
 
 # What is read and hashed between two signs of progress.
 _STEP = 64 << 20
@@ -28,7 +28,7 @@ class Source(Protocol):
     claims: Sequence[Claim]
 
     def same(self, index: int, memory: Mapping, progress: Callable[[], None]) -> bool:
-        """Whether a tensor has the bytes of ``memory``; False when it can be read only once."""
+        """Whether a tensor has the bytes of ``memory``; when not, :meth:`fill` comes next."""
 
     def fill(self, index: int, memory: Mapping, total: Sum, progress: Callable[[], None]) -> None:
         """Bring the bytes of a tensor into ``memory`` and through ``total``, in order."""
@@ -48,10 +48,25 @@ class StreamSource:
         self.claims = claims
         self._chunks = chunks
         self._rest = memoryview(b"")
+        self._agreed: tuple[Mapping, int] | None = None
 
     def same(self, index: int, memory: Mapping, progress: Callable[[], None]) -> bool:
-        """A stream passes once."""
-        return False
+        """Compare a tensor as it passes, writing nothing.
+
+        A stream passes once: where it departs from ``memory``, :meth:`fill` goes on, beginning with
+        what agreed so far; and it can be compared with one segment only.
+
+        Raises:
+            InvalidModelError: the stream ends before.
+        """
+        if self._agreed is not None:
+            return False
+        for done, part in self._parts(index, 0, memory.nbytes, progress):
+            if not same_memory(memory, done, part):
+                self._agreed = memory, done
+                return False
+            self._rest = self._rest[len(part) :]
+        return True
 
     def fill(self, index: int, memory: Mapping, total: Sum, progress: Callable[[], None]) -> None:
         """Copy the next ``memory.nbytes`` bytes of the stream.
@@ -59,15 +74,14 @@ class StreamSource:
         Raises:
             InvalidModelError: the stream ends before.
         """
-        done = 0
-        while done < memory.nbytes:
-            if not self._rest:
-                progress()
-                self._rest = self._next(index, done)
-            part = self._rest[: memory.nbytes - done]
+        begin = 0
+        if self._agreed is not None:
+            twin, begin = self._agreed
+            total.copy(memory, 0, twin.buffer()[:begin])
+            self._agreed = None
+        for done, part in self._parts(index, begin, memory.nbytes, progress):
             total.copy(memory, done, part)
             self._rest = self._rest[len(part) :]
-            done += len(part)
 
     def finish(self) -> None:
         """Check that nothing follows.
@@ -77,6 +91,18 @@ class StreamSource:
         """
         if len(self._rest) or next(self._chunks, None) is not None:
             raise InvalidModelError(f"model {self.name}: more data than its tensor table announces")
+
+    def _parts(
+        self, index: int, done: int, nbytes: int, progress: Callable[[], None]
+    ) -> Iterator[tuple[int, memoryview]]:
+        """What is there of bytes ``done`` to ``nbytes`` of a tensor, and where each part begins."""
+        while done < nbytes:
+            if not self._rest:
+                progress()
+                self._rest = self._next(index, done)
+            part = self._rest[: nbytes - done]
+            yield done, part
+            done += len(part)
 
     def _next(self, index: int, done: int) -> memoryview:
         chunk: bytes | None = next(self._chunks, None)

@@ -206,6 +206,16 @@ def same_bytes(
     return bool(out[0])
 
 
+def same_memory(mapping: Mapping, offset: int, buffer: Any) -> bool:
+    """Whether ``buffer`` has the bytes of ``mapping`` at ``offset``.
+
+    Raises:
+        InvalidModelError: it does not fit.
+    """
+    data = ffi.from_buffer(buffer)
+    return bool(lib.memcmp(_target(mapping, offset, len(data)), data, len(data)) == 0)
+
+
 def digest(buffer: Any) -> bytes:
     """BLAKE3-256 of a contiguous buffer: 32 bytes."""
     data = ffi.from_buffer(buffer)

@@ -15,6 +15,7 @@ from tetrisd.store import Store
 from tetrisd.tenant import Tenant
 
 SECOND = 1_000_000_000
+PAGE = 4096
 # A store that is small on purpose must not be refused for what the host has.
 ROOMY = {"headroom": 0}
 
