@@ -32,6 +32,9 @@ _OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
+    # A daemon that stops just as we connect says so before the call is sent. gRPC would send it again
+    # on the same connection, in a circle without end that takes a processor and ever more memory.
+    ("grpc.enable_retries", 0),
     # A publish may take long: pings tell a daemon that works from one that hangs.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -39,9 +42,8 @@ _OPTIONS = [
 ]
 
 
-# gRPC ends its threads some time after a channel is closed: a millisecond as a rule, more than a
-# second on a busy host. A fork in between can lose a lock, and has left the parent's next call
-# turning in circles inside gRPC, growing, past every death of its daemon.
+# gRPC ends its threads some time after a channel is closed, a millisecond as a rule, more than a
+# second on a busy host; a fork in between can lose a lock.
 _REST = 0.1
 _LONGEST_REST = 5.0
 _GRPC_THREADS = (

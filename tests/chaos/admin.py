@@ -13,6 +13,7 @@ from support.marks import operation, reached
 from tetris.v1 import admin_pb2 as pb
 from tetris.v1.admin_pb2_grpc import AdminStub
 
+_OPTIONS = [("grpc.enable_retries", 0)]  # see tetris.rpc
 _PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 # What an administrator may be told of a model that comes and goes.
 _FINE = {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ABORTED, grpc.StatusCode.FAILED_PRECONDITION}
@@ -79,10 +80,11 @@ class Admin:
 
     def _call(self, method: str, request: object) -> bool:
         """Whether it was done; tried again until a daemon answers."""
+        target = f"unix:{quote(str(self.world.admin))}"
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
-                with grpc.insecure_channel(f"unix:{quote(str(self.world.admin))}") as channel:
+                with grpc.insecure_channel(target, _OPTIONS) as channel:
                     getattr(AdminStub(channel), method)(request, timeout=_PATIENCE)
                 reached("admin: answered")
                 return True

@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -325,6 +326,38 @@ def test_a_directory_that_takes_no_files_is_a_refusal_and_no_end(
         assert_works(host, kept)
         assert_works(host, fresh)
         host.comes_clean()
+
+
+# A daemon that stops.
+
+
+def frame(kind: int, flags: int, payload: bytes = b"") -> bytes:
+    """Of HTTP/2, on the connection itself."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + bytes(4) + payload
+
+
+def test_a_daemon_that_stops_as_a_client_connects_is_an_error_at_once(tmp_path):
+    """gRPC's own retries went in circles: until the deadline, and a publish has none."""
+    goaway = frame(7, 0, (2**31 - 1).to_bytes(4, "big") + bytes(4))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "stopping.sock"))
+        listener.listen()
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(frame(4, 0) + frame(4, 1) + goaway)
+                over.wait()
+
+        over = threading.Event()
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(errors.UnavailableError) as refused:
+            Rpc(tmp_path / "stopping.sock").call("GetStats", pb.GetStatsRequest(), timeout=5)
+        over.set()
+        thread.join()
+    assert "Deadline" not in str(refused.value)
 
 
 # Standing still: SIGSTOP.
