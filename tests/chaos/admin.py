@@ -14,7 +14,12 @@ from tetris.v1 import admin_pb2 as pb
 from tetris.v1.admin_pb2_grpc import AdminStub
 
 _OPTIONS = [("grpc.enable_retries", 0)]  # see tetris.rpc
-_PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+# The daemon died, or was told to stop in the middle.
+_PASSING = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+}
 # What an administrator may be told of a model that comes and goes.
 _FINE = {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ABORTED, grpc.StatusCode.FAILED_PRECONDITION}
 _PATIENCE = 60.0
