@@ -13,7 +13,7 @@ import grpc
 
 from tetris.errors import ConflictError, InvalidModelError, TetrisError
 from tetris.formats.bundle import MAX_STRINGS
-from tetris.status import code_of
+from tetris.status import code_of, details_of
 from tetris.v1 import tetris_pb2 as pb
 from tetris.v1.tetris_pb2_grpc import TetrisServicer
 from tetris.wire import claim_from_wire
@@ -29,9 +29,6 @@ log = logging.getLogger("tetrisd")
 # Of the server's threads, how many may publish or wait for a publisher at once.
 MAX_PUBLISHES = 48
 
-# A name that a client sent may be in it, and gRPC drops a status that is too long.
-_MAX_SENTENCE = 1000
-
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -41,7 +38,7 @@ def _status(method: str, context: grpc.ServicerContext) -> Iterator[None]:
     try:
         yield
     except TetrisError as refused:
-        context.abort(code_of(refused), str(refused)[:_MAX_SENTENCE])
+        context.abort(code_of(refused), details_of(refused))
     except grpc.RpcError:
         # Raised by the stream of requests when its other end is gone.
         log.info("%s: the client went away", method)

@@ -42,6 +42,8 @@ _MEANING: dict[int, tuple[type[TetrisError], str]] = {
     errno.EXDEV: (NotAllowedError, "it leads out of the allowed directory"),
     errno.EACCES: (NotAllowedError, "permission denied"),
     errno.EROFS: (NotAllowedError, "the file system is read-only"),
+    errno.ENAMETOOLONG: (InvalidModelError, "the name is longer than a file system takes"),
+    errno.ELOOP: (NotAllowedError, "its links go in a circle, or through /proc"),
 }
 
 

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from tetris import shm
-from tetris.errors import ConflictError, InvalidModelError, NoSpaceError
+from tetris.errors import ConflictError, InvalidModelError, NoSpaceError, NotAllowedError
 
 
 @pytest.fixture
@@ -53,6 +53,8 @@ def test_a_name_that_is_no_text_is_opened(directory):
     [
         (errno.EAGAIN, ConflictError, "another process is writing it"),
         (errno.ENOMEM, NoSpaceError, "vm.max_map_count"),
+        (errno.ENAMETOOLONG, InvalidModelError, "longer than"),
+        (errno.ELOOP, NotAllowedError, "circle"),
     ],
 )
 def test_a_refusal_says_what_it_means(error, kind, meaning):

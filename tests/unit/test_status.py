@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from tetris import errors
-from tetris.status import code_of, error_of
+from tetris.status import code_of, details_of, error_of
 
 CLASSES = [
     kind
@@ -37,3 +37,22 @@ def test_the_tree_in_the_docstring_is_the_tree():
     assert errors.__doc__ is not None
     for kind in CLASSES:
         assert kind.__name__ in errors.__doc__
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "\x01", "\u6f22", "a\udcff"], ids=["ascii", "control", "wide", "no text"]
+)
+def test_a_long_sentence_is_carried_by_its_begin_and_its_end(name):
+    """gRPC makes three bytes of each that is not printable ASCII, and takes 8 KiB of headers."""
+    details = details_of(errors.NotFoundError(f"tensor {name * 9000}: ask again"))
+    assert details.startswith(f"tensor {name[0]}")
+    assert details.endswith(": ask again")
+    assert 3 * len(details.encode()) < 7000
+
+
+def test_a_sentence_that_fits_is_carried_as_it_is():
+    assert details_of(errors.NotFoundError("caf\xe9: ask again")) == "caf\xe9: ask again"
+
+
+def test_a_name_that_is_no_text_is_spelled_out():
+    assert details_of(errors.NotFoundError("a\udcff")) == "a\\udcff"
