@@ -3,16 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 GEN := .venv-gen
+FUZZ := .venv-fuzz
+SECONDS ?= 60
 BIN := $(VENV)/bin
 KILLS ?= 300
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+FUZZ_RUN = cd tests && ../$(FUZZ)/bin/python -m fuzz.run
 # The thread sanitizer wants its addresses free, and a kernel may put a library there by chance.
 FIXED := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 # The run of a failed chaos is had again with its seed.
 SEED ?=
 
-.PHONY: help setup demo test test-oldest test-all lint format bench chaos asan tsan valgrind gen gen-check wheel clean
+.PHONY: help setup demo test test-oldest test-all lint format bench chaos asan tsan valgrind fuzz fuzz-planted fuzz-replay fuzz-shrink gen gen-check wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -60,6 +63,18 @@ valgrind: setup ## C tests under valgrind, which sees what was never written
 	$(RUN) meson setup --reconfigure -Dbuildtype=debugoptimized build/valgrind
 	$(RUN) meson test -C build/valgrind --no-suite unknown-to-valgrind -t 10 --print-errorlogs --wrapper "valgrind -q --fair-sched=yes --error-exitcode=9 --leak-check=full"
 
+fuzz: fuzz-setup ## arbitrary bytes for all that reads others' bytes: SECONDS=60 for each of four targets
+	$(FUZZ_RUN) --seconds $(SECONDS) $(TARGETS)
+
+fuzz-planted: fuzz-setup ## the fuzzers find the faults that tests/fuzz/faults.py plants
+	$(FUZZ_RUN) --planted $(TARGETS)
+
+fuzz-replay: fuzz-setup ## what a finding does: TARGET=index FILE=build/fuzz/findings/index/crash-...
+	$(FUZZ_RUN) --replay $(abspath $(FILE)) $(TARGET)
+
+fuzz-shrink: fuzz-setup ## renew tests/fuzz/corpus with what fuzzing found since
+	$(FUZZ_RUN) --shrink
+
 gen: $(GEN)/.ready ## protobuf modules from proto/
 	$(GEN)/bin/python -m grpc_tools.protoc -I proto --python_out=client --pyi_out=client --grpc_python_out=client proto/tetris/v1/tetris.proto proto/tetris/v1/admin.proto
 	$(GEN)/bin/python -m grpc_tools.protoc -I proto --python_out=client --pyi_out=client proto/tetris/formats/bundle.proto
@@ -72,8 +87,12 @@ wheel: setup ## one abi3 wheel in dist/
 	$(RUN) pip wheel -q --no-build-isolation --no-deps -w dist -Cbuild-dir=build/wheel .
 	$(RUN) python -m wheel tags --python-tag cp310 --remove dist/*.whl  # compiled for 3.10's limited API, whoever built it
 
+.PHONY: fuzz-setup
+fuzz-setup: $(FUZZ)/.ready
+	PATH="$(CURDIR)/$(FUZZ)/bin:$$PATH" $(FUZZ)/bin/pip install -q --no-build-isolation --no-deps --force-reinstall -Cbuild-dir=build/fuzz/native .
+
 clean: ## remove what was built
-	rm -rf build dist $(VENV) $(OLDEST) $(GEN)
+	rm -rf build dist $(VENV) $(OLDEST) $(GEN) $(FUZZ)
 
 $(VENV)/.ready: pyproject.toml
 	tools/venv $(PYTHON) $(VENV)
@@ -90,4 +109,12 @@ $(OLDEST)/.ready: pyproject.toml tests/oldest.txt $(VENV)/.ready
 $(GEN)/.ready:
 	tools/venv $(PYTHON) $(GEN)
 	$(GEN)/bin/pip install -q "grpcio-tools==1.62.3" setuptools
+	touch $@
+
+# A C extension with libFuzzer inside: there are wheels for some Pythons and some machines only.
+$(FUZZ)/.ready: pyproject.toml
+	tools/venv $(PYTHON) $(FUZZ)
+	$(FUZZ)/bin/pip install -q "atheris==3.0.0" || { echo "no atheris for $(PYTHON): name another with PYTHON=" >&2; exit 1; }
+	$(FUZZ)/bin/pip install -q meson-python meson ninja "cffi>=2.1" setuptools
+	PATH="$(CURDIR)/$(FUZZ)/bin:$$PATH" $(FUZZ)/bin/pip install -q --no-build-isolation -Cbuild-dir=build/fuzz/native '.[daemon]' "blake3>=1.0"
 	touch $@
