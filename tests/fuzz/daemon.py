@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import shutil
 import sys
@@ -16,10 +17,14 @@ from google.protobuf.message import DecodeError
 
 from tetris import shm
 from tetris.v1 import admin_pb2, tetris_pb2
+from tetris.v1.admin_pb2_grpc import add_AdminServicer_to_server
 from tetris.v1.tetris_pb2_grpc import add_TetrisServicer_to_server
+from tetrisd.admin import Admin
+from tetrisd.clock import Clock
 from tetrisd.library import Library
 from tetrisd.root import Root
 from tetrisd.service import Servicer
+from tetrisd.settings import Settings, TenantSettings
 from tetrisd.store import Store
 
 METHODS = {
@@ -41,7 +46,7 @@ logging.getLogger("tetrisd").propagate = False
 
 
 @contextlib.contextmanager
-def wired(root: Path, models: Path) -> Iterator[tuple[Any, list[Any]]]:
+def wired(root: Path, models: Path) -> Iterator[list[Any]]:
     """A store on ``root`` and its servicers: the one place that knows how they are made.
 
     Args:
@@ -49,14 +54,21 @@ def wired(root: Path, models: Path) -> Iterator[tuple[Any, list[Any]]]:
         models: where it may read models itself.
 
     Yields:
-        The store, and ``(add_..._to_server, servicer)`` of each service.
+        ``(add_..._to_server, servicer)`` of each service.
     """
+    tenant = TenantSettings(socket=root / "socket", model_root=(models,), max_leases=6)
+    settings = Settings(tenants=(tenant,), headroom=0, capacity=24 << 20)
+    times = itertools.count(1_700_000_000 * 10**9, 10**6)
     opened = Root(root)
     try:
-        store = Store(opened)
+        store = Store(opened, settings, Clock(lambda: next(times), lambda: next(times)))
         store.recover()
-        servicer = Servicer(store, Library([models]), 60, threading.Event())
-        yield store, [(add_TetrisServicer_to_server, servicer)]
+        library = Library(tenant.model_root)
+        servicer = Servicer(store.tenant(tenant.name), library, 60, threading.Event())
+        yield [
+            (add_TetrisServicer_to_server, servicer),
+            (add_AdminServicer_to_server, Admin(store)),
+        ]
     finally:
         opened.close()
 

@@ -37,7 +37,7 @@ def _place() -> tuple[Path, Path]:
     directory = made.enter_context(tmpfs("size=32m"))
     _place.keep = made  # type: ignore[attr-defined]
     root, models = directory / "root", clear(directory / "models")
-    with wired(root, models) as (_, servicers):
+    with wired(root, models) as servicers:
         parts = [pb.PublishRequest(header=_GOOD), pb.PublishRequest(data=b"".join(_BODIES))]
         Handlers(servicers).call(
             "/tetris.v1.Tetris/Publish", [part.SerializeToString() for part in parts]
@@ -53,7 +53,7 @@ def run(data: bytes) -> None:
         _check_wire(pb.Manifest.FromString(data[shm.DIGEST_SIZE :]))
     file.write_bytes(data)
     try:
-        with wired(root, root.parent / "models") as (_, servicers):
+        with wired(root, root.parent / "models") as servicers:
             check_files(root)
             _check_served(Handlers(servicers), file)
     finally:

@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -63,7 +63,7 @@ def run(data: bytes) -> None:
         file.unlink(missing_ok=True)
     calls = list(_calls(records(data)))
     with _repeatable():
-        with wired(root, models) as (_, servicers):
+        with wired(root, models) as servicers:
             handlers = Handlers(servicers)
             for kind, messages in calls:
                 if kind == FILE:
@@ -74,7 +74,7 @@ def run(data: bytes) -> None:
                         handlers.call(METHODS[kind], _placed(kind, messages, models))
             check_files(root)
             before = _models(handlers)
-        with wired(root, models) as (_, servicers):
+        with wired(root, models) as servicers:
             assert _models(Handlers(servicers)) == before, "a restart lost or changed a model"
             check_files(root)
 
@@ -192,16 +192,22 @@ def _changed(
             message = made.FromString(body)
             claims = message.header.tensors if isinstance(message, pb.PublishRequest) else ()
             if claims and rng.random() < 0.3:
-                _resize(rng.choice(claims), rng)
+                rng.choice((_resize, _relate))(claims, rng)
             else:
                 protobufs.mutate(message, rng, bend)
             return message.SerializeToString()
     return bend(body)
 
 
-def _resize(claim: pb.TensorClaim, rng: random.Random) -> None:
+def _relate(claims: Sequence[pb.TensorClaim], rng: random.Random) -> None:
+    """Let a tensor have the bytes of an earlier one."""
+    at = rng.randrange(len(claims))
+    claims[at].same_as = rng.randrange(max(at, 1))
+
+
+def _resize(claims: Sequence[pb.TensorClaim], rng: random.Random) -> None:
     """Give a tensor another shape, and the size that goes with it."""
-    dtype = rng.choice(list(dtypes.BY_NAME.values()))
+    claim, dtype = rng.choice(claims), rng.choice(list(dtypes.BY_NAME.values()))
     claim.dtype = dtype.name
     claim.shape[:] = [rng.choice((0, 1, 2, 3, 8)) for _ in range(rng.randrange(3))]
     claim.nbytes = prod(claim.shape) * dtype.itemsize

@@ -24,7 +24,7 @@ from support.daemon import die_with_parent
 
 TARGETS = ("index", "manifest", "rpc", "digest")
 _SECONDS_PER_INPUT = 30
-_PLANTED_SECONDS = 240
+_PLANTED = ("-runs=50000", "-seed=1")  # far more than any fault took, on a machine of any speed
 _WRITTEN = re.compile(r"Test unit written to (\S+)")
 _COVERAGE = re.compile(r"^#(\d+)\s+(INITED|\w+)\s+cov: (\d+) ft: (\d+) corp: (\d+)/", re.MULTILINE)
 
@@ -95,12 +95,14 @@ class Fuzzer:
         child.returncode = os.waitstatus_to_exitcode(status)
         return child.returncode, log.read_text(errors="replace"), used.ru_utime + used.ru_stime
 
-    def fuzz(self, seconds: int, corpora: list[Path], findings: Path) -> Report:
-        """Run for ``seconds``, or until something is found; new inputs go to the first corpus."""
+    def fuzz(self, corpora: list[Path], findings: Path, *until: str) -> Report:
+        """Run until something is found or the flags ``until`` say so; new inputs go to the first
+        corpus.
+        """
         findings.mkdir(parents=True, exist_ok=True)
         status, text, cpu = self.run(
             *corpora,
-            f"-max_total_time={seconds}",
+            *until,
             f"-timeout={_SECONDS_PER_INPUT}",
             "-rss_limit_mb=2048",
             f"-artifact_prefix={findings}/",
@@ -134,9 +136,8 @@ def fuzz(targets: list[str], seconds: int) -> int:
         print(f"fuzzing {target} for {seconds} s", flush=True)
         work = _with_seeds(target, BUILD / "corpus" / target)
         fuzzer = Fuzzer(target, BUILD / target)
-        reports.append(
-            fuzzer.fuzz(seconds, [work, HERE / "corpus" / target], BUILD / "findings" / target)
-        )
+        corpora, findings = [work, HERE / "corpus" / target], BUILD / "findings" / target
+        reports.append(fuzzer.fuzz(corpora, findings, f"-max_total_time={seconds}"))
     print(_HEAD, *reports, sep="\n")
     for report in reports:
         for path in report.findings:
@@ -156,7 +157,7 @@ def planted(targets: list[str]) -> int:
         status, text, _ = fuzzer.run("-runs=0", seeds)
         if status:
             raise SystemExit(f"{fault.target}: a valid input fails already:\n{text[-2000:]}")
-        report = fuzzer.fuzz(_PLANTED_SECONDS, [seeds], where / "findings")
+        report = fuzzer.fuzz([seeds], where / "findings", *_PLANTED)
         missed += not report.findings
         how = f"found after {report.executions:,} executions" if report.findings else "NOT FOUND"
         print(f"{fault.target}: {fault.what}: {how}, {report.cpu_seconds:.0f} s of CPU", flush=True)

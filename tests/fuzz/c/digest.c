@@ -173,8 +173,10 @@ static void segment(struct run *run, size_t n)
     REQUIRE(tetris_segment_claim(directory, "segment", &claim) == -EBUSY);
     REQUIRE(tetris_unmap(map, n) == 0);
     REQUIRE(tetris_segment_claim(directory, "segment", &claim) == 0);
+    REQUIRE(tetris_segment_probe(directory, "segment", &held) == 0 && !held);
+    REQUIRE(unlinkat(directory, "segment", 0) == 0);
     REQUIRE(tetris_segment_map(directory, "segment", n, TETRIS_MAP_SHARED, &map) == -ENOENT);
-    REQUIRE(unlinkat(directory, "segment", 0) == 0 && close(claim) == 0);
+    REQUIRE(close(claim) == 0);
 }
 
 /* Looks at the sums in mid-stream: it must not disturb them. */
