@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from tetris import shm
@@ -18,15 +19,16 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def manifests(root: Path) -> dict[str, list[pb.Manifest]]:
-    """Every published model, by tenant."""
-    return {
-        tenant.name: [
-            pb.Manifest.FromString(file.read_bytes()[shm.DIGEST_SIZE :])
-            for file in tenant.iterdir()
-            if _DIGEST.fullmatch(file.name)
-        ]
-        for tenant in (root / "models").iterdir()
-    }
+    """Every published model, by tenant; one may be evicted while we look."""
+    found: dict[str, list[pb.Manifest]] = {}
+    for tenant in (root / "models").iterdir():
+        found[tenant.name] = []
+        for file in tenant.iterdir():
+            if _DIGEST.fullmatch(file.name):
+                with suppress(FileNotFoundError):
+                    stored = file.read_bytes()
+                    found[tenant.name].append(pb.Manifest.FromString(stored[shm.DIGEST_SIZE :]))
+    return found
 
 
 def _named(models: list[pb.Manifest]) -> set[str]:
@@ -117,8 +119,9 @@ def wrong(root: Path) -> list[str]:
     for path in (root / "objects").glob("*/*"):
         if not _DIGEST.fullmatch(path.name):
             continue
-        if shm.digest(path.read_bytes()).hex() != path.name:
-            found.append(f"objects/{path.name} has other bytes than its name says")
-        if path.stat().st_mode & 0o222:
-            found.append(f"objects/{path.name} can be written to")
+        with suppress(FileNotFoundError):
+            if shm.digest(path.read_bytes()).hex() != path.name:
+                found.append(f"objects/{path.name} has other bytes than its name says")
+            if path.stat().st_mode & 0o222:
+                found.append(f"objects/{path.name} can be written to")
     return found
