@@ -191,7 +191,7 @@ def _changed(
         if made is not None:
             message = made.FromString(body)
             claims = message.header.tensors if isinstance(message, pb.PublishRequest) else ()
-            if claims and rng.random() < 0.3:
+            if claims and rng.random() < 0.5:
                 rng.choice((_resize, _relate))(claims, rng)
             else:
                 protobufs.mutate(message, rng, bend)
@@ -239,6 +239,9 @@ def seeds() -> dict[str, bytes]:
         "publish": publish,
         "twice": [*publish, *other, *publish, *look],
         "same_as": _same_as(),
+        "same_attach": [*_same_as(), attach, *look, release[0]],
+        "same_admin": [*_same_as(), *admin],
+        "same_twice": [*_same_as(), *other, *_same_as(), *ask],
         "attach": [*publish, attach, *look, *ask, *release, *look],
         "empty": [*look, *ask, attach, release[0], by_path],
         "admin": [*publish, attach, *admin],
@@ -257,7 +260,7 @@ def _call(name: str, **fields: Any) -> Record:
     return kind, made(**fields).SerializeToString()
 
 
-def _published(name: str, tensors: dict[str, bytes], crc: bool = True) -> list[Record]:
+def _published(name: str, tensors: dict[str, bytes]) -> list[Record]:
     claims = [
         pb.TensorClaim(name=n, dtype="uint8", shape=[len(b)], nbytes=len(b), crc32c=shm.crc32c(b))
         for n, b in tensors.items()
