@@ -33,8 +33,7 @@ _OPTIONS = [
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
     # A daemon that stops just as we connect says so before the call is sent. gRPC would send it
-    # again on the same connection, in a circle without end that takes a processor and ever more
-    # memory.
+    # again on that connection, in a circle without end: a whole processor, and ever more memory.
     ("grpc.enable_retries", 0),
     # A publish may take long: pings tell a daemon that works from one that hangs.
     ("grpc.keepalive_time_ms", 10_000),

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -152,13 +153,13 @@ def main(channel_fd: int, *modules: str) -> None:
             if wake in ready:
                 wake.recv(4096)
                 _reap(channel)
-            if channel in ready and not _obey(channel):
+            if channel in ready and not _obey(channel, (channel, wake, woken)):
                 break
         signal.set_wakeup_fd(-1)
     _end_all()
 
 
-def _obey(channel: socket.socket) -> bool:
+def _obey(channel: socket.socket, ours: Iterable[socket.socket]) -> bool:
     try:
         text = channel.recv(_LONGEST)
     except ConnectionResetError:
@@ -172,7 +173,10 @@ def _obey(channel: socket.socket) -> bool:
         return True
     zygote, pid = os.getpid(), os.fork()
     if not pid:
-        _child(channel, zygote, message)
+        signal.set_wakeup_fd(-1)
+        for end in ours:
+            end.close()
+        _child(zygote, message)
     channel.send(json.dumps({"started": pid}).encode())
     return True
 
@@ -205,15 +209,13 @@ def _end_all() -> None:
             os.waitpid(pid, 0)
 
 
-def _child(channel: socket.socket, zygote: int, message: dict[str, Any]) -> None:
+def _child(zygote: int, message: dict[str, Any]) -> None:
     """Be the process that was asked for, to its end."""
     status = 1
     try:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != zygote:
             return
-        channel.close()
-        signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _dress(**{k: v for k, v in message.items() if k not in ("target", "arguments")})
         module, _, function = message["target"].partition(":")
