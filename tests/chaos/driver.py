@@ -52,9 +52,8 @@ class Worker:
     """One place, and the processes that follow each other on it.
 
     Attributes:
-        ends_at: when it is killed from outside, if it still lives; None for never.
-        how: the signal for that.
-        asked: it has had that signal.
+        ends_at: when it is to end, if it still lives; None for never.
+        how: the signal for that; None to let it die at the next step it comes to.
     """
 
     name: str
@@ -63,8 +62,7 @@ class Worker:
     marks: Marks
     child: Child | None = None
     ends_at: float | None = None
-    how: int = signal.SIGKILL
-    asked: bool = False
+    how: int | None = signal.SIGKILL
 
 
 @dataclass
@@ -118,28 +116,29 @@ class Run:
         """Most die by their own hand at a step, the others whenever it hits them."""
         worker, rng = self.daemon, self.daemon.rng
         draw = rng.random()
-        if draw < 0.3:
+        if draw < 0.4:
             worker.marks.arm(rng.choice(self._steps), rng.randrange(1, 3))
         elif draw < 0.9:
             operations, weights = zip(*WEIGHTS.items(), strict=True)
             operation = rng.choices(operations, weights)[0]
-            worker.marks.arm(f"{operation}:", rng.randrange(1, 30))
-        self._ends_within(worker, 0.05, 0.4)
-        worker.how = rng.choice([signal.SIGKILL] * 3 + [signal.SIGTERM])
+            worker.marks.arm(f"{operation}:", rng.randrange(1, 20))
+        how = rng.choice([signal.SIGKILL] * 3 + [signal.SIGTERM])
+        worker.how = None if draw < 0.85 else how
+        self._ends_within(worker, 0.1, 0.8)
 
     def _start_client(self, worker: Worker) -> None:
         rng, seed = worker.rng, worker.rng.getrandbits(48)
         worker.marks.clear()
         draw = rng.random()
         if draw < 0.5:
-            worker.marks.arm("", rng.randrange(1, 120))
-        elif draw < 0.65:
-            self._ends_within(worker, 0.0, 0.5)
+            worker.marks.arm("", rng.randrange(1, 60))
+        elif draw < 0.7:
+            worker.how = signal.SIGKILL
+            self._ends_within(worker, 0.0, 0.3)
         program = "chaos.admin:run" if worker.name == "admin" else "chaos.client:run"
         self._fork(worker, program, self.world.to_json(), worker.row, seed, rng.randrange(5, 30))
 
     def _fork(self, worker: Worker, target: str, *rest) -> None:
-        worker.asked = False
         worker.child = self.zygote.fork(
             target, *rest, log=str(self.world.log(worker.name)), marks=str(worker.marks.path)
         )
@@ -153,19 +152,24 @@ class Run:
         return [self.daemon, *self.clients]
 
     def _kill_those_due(self) -> float:
-        """Send the signals whose time has come; seconds until the next."""
+        """End those whose time has come; seconds until the next."""
         now = time.monotonic()
         for worker in self._workers():
             if worker.child and worker.ends_at is not None and worker.ends_at <= now:
-                if self._still_starts(worker):
-                    self._ends_within(worker, 0.05, 0.4)
-                    continue
-                worker.child.kill(worker.how if not worker.asked else signal.SIGKILL)
-                # One that was asked to end has a little time before it is made to.
-                worker.asked = True
-                worker.ends_at = now + worker.rng.uniform(0.0, 0.2)
+                self._ends_within(worker, 0.05, 0.4)  # unless it works
+                if not self._still_starts(worker):
+                    self._end(worker)
         due = [w.ends_at for w in self._workers() if w.child and w.ends_at is not None]
         return max(0.0, min([0.2, *(at - now for at in due)]))
+
+    def _end(self, worker: Worker) -> None:
+        if worker.how is None:
+            # It does not come to the step it was to die at: then at the next it comes to.
+            worker.marks.arm("", 1 + worker.rng.randrange(5))
+        else:
+            worker.child.kill(worker.how)
+        # One that was asked to end, and does not, is made to.
+        worker.how = signal.SIGKILL
 
     def _still_starts(self, worker: Worker) -> bool:
         """A daemon on a busy host: were it killed by the clock, none would come to work."""

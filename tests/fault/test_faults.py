@@ -23,7 +23,7 @@ from support.daemon import Daemon, files_under, wait_until
 from support.host import MODULES, Host
 from support.models import data_file, random_model
 from support.tmpfs import can_mount, tmpfs
-from support.zygote import Zygote
+from support.zygote import Child, Zygote
 from tetris import errors
 from tetris.client import Client
 from tetris.formats.model import locate
@@ -363,6 +363,12 @@ def test_a_daemon_that_stops_as_a_client_connects_is_an_error_at_once(tmp_path):
 # Standing still: SIGSTOP.
 
 
+def stop(child: Child) -> None:
+    child.kill(signal.SIGSTOP)
+    state = Path(f"/proc/{child.pid}/stat")
+    wait_until(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", what="the stop")
+
+
 def test_a_daemon_that_stands_still_fails_calls_by_their_deadline(zygote, tmp_path):
     """The client is free when it said; the daemon that goes on is as good as before."""
     with host_on(zygote, tmp_path, "size=64m") as host:
@@ -370,7 +376,7 @@ def test_a_daemon_that_stands_still_fails_calls_by_their_deadline(zygote, tmp_pa
         kept, fresh = (random_model(host.models / name) for name in ("kept", "fresh"))
         publish(host, kept, "path")
         reader = host.attach(kept)
-        host.daemon.kill(signal.SIGSTOP)
+        stop(host.daemon)
         attach = pb.AttachRequest(fingerprint=reader.manifest.fingerprint)
         with pytest.raises(errors.UnavailableError) as refused:
             Rpc(host.socket).call("Attach", attach, timeout=1)
@@ -401,7 +407,7 @@ def test_standing_still_for_longer_than_the_idle_limit_loses_nothing(zygote, tmp
         )
         wait_until(lambda: any((host.root / "objects").iterdir()), what="the first tensor")
         victim = host.daemon if who == "daemon" else publisher
-        victim.kill(signal.SIGSTOP)
+        stop(victim)
         time.sleep(3)
         if who == "client" and publisher.poll() is None:
             host.comes_clean()  # the half is gone although its client is still there

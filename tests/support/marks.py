@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-_HEAD = struct.Struct("<64sQQ")  # the armed step, at which of its occurrences, threads so far
+_HEAD = struct.Struct("<64sQQ")  # the armed step, its occurrences to death, threads so far
 _SLOT = struct.Struct("<QI56s56s")  # sequence, depth, operation, step
 _SLOTS = 500
 _SIZE = _HEAD.size + _SLOTS * _SLOT.size
@@ -46,7 +46,6 @@ class Marks:
         os.close(fd)
         self._mutex = threading.Lock()
         self._sequence = count(1)
-        self._occurrences = 0
         self._here = threading.local()
 
     # By who watches.
@@ -103,12 +102,13 @@ class Marks:
         )
 
     def _die_if_armed(self, step: str) -> None:
-        armed, at, _ = _HEAD.unpack_from(self._memory)
-        if not at or not step.encode().startswith(armed.rstrip(b"\0")):
+        armed, left, _ = _HEAD.unpack_from(self._memory)
+        if not left or not step.encode().startswith(armed.rstrip(b"\0")):
             return
         with self._mutex:
-            self._occurrences += 1
-            if self._occurrences == at:
+            _, left, _ = _HEAD.unpack_from(self._memory)
+            struct.pack_into("<Q", self._memory, 64, max(0, left - 1))
+            if left == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
