@@ -172,7 +172,9 @@ class _Publication:
         own = self._models.index
         new = [allocated(c.nbytes) for c in distinct.values() if not self._hold_likely(c)]
         charged = [allocated(c.nbytes) for c in distinct.values() if not _known(own, c)]
-        return Need(self._source.name, sum(new), sum(charged), len(new))
+        # On a tmpfs a link in the view takes an inode too.
+        files = len(new) + len(charged)
+        return Need(self._source.name, sum(new), sum(charged), files)
 
     def take(self, index: int, claim: Claim, room: Reservation) -> None:
         """Make the next tensor resident and held."""

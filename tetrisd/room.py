@@ -31,7 +31,7 @@ class Need:
         model: its name.
         nbytes: that segments not resident yet will take.
         charged: the same, of segments that its tenant has not published yet.
-        files: how many new segments that is.
+        files: how many new segments, and links to segments, that is.
     """
 
     model: str
