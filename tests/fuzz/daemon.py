@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import itertools
 import logging
@@ -15,6 +16,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from support.tmpfs import tmpfs
 from tetris import shm
 from tetris.v1 import admin_pb2, tetris_pb2
 from tetris.v1.admin_pb2_grpc import add_AdminServicer_to_server
@@ -175,6 +177,13 @@ def _check_manifest(path: Path, segments: dict[str, Path]) -> set[str]:
     for name, nbytes in named.items():
         assert segments[name].stat().st_size == nbytes, f"tensor {name} is not {nbytes} bytes"
     return set(named)
+
+
+def kept_tmpfs() -> Path:
+    """A tmpfs for as long as the process lives; small, since an input reserves what it likes."""
+    made = contextlib.ExitStack()
+    atexit.register(made.close)
+    return made.enter_context(tmpfs("size=32m"))
 
 
 def clear(directory: Path) -> Path:

@@ -10,8 +10,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from fuzz import protobufs
-from fuzz.daemon import Handlers, Refused, check_files, clear, wired
-from support.tmpfs import tmpfs
+from fuzz.daemon import Handlers, Refused, check_files, clear, kept_tmpfs, wired
 from tetris import shm
 from tetris.v1 import tetris_pb2 as pb
 from tetris.wire import manifest_from_wire, manifest_to_wire
@@ -33,9 +32,7 @@ _GOOD = pb.PublishHeader(
 @cache
 def _place() -> tuple[Path, Path]:
     """A root with a published model, and where an input goes."""
-    made = contextlib.ExitStack()
-    directory = made.enter_context(tmpfs("size=32m"))
-    _place.keep = made  # type: ignore[attr-defined]
+    directory = kept_tmpfs()
     root, models = directory / "root", clear(directory / "models")
     with wired(root, models) as servicers:
         parts = [pb.PublishRequest(header=_GOOD), pb.PublishRequest(data=b"".join(_BODIES))]

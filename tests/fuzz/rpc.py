@@ -22,8 +22,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from fuzz import index, protobufs
-from fuzz.daemon import METHODS, Handlers, Refused, check_files, clear, wired
-from support.tmpfs import tmpfs
+from fuzz.daemon import METHODS, Handlers, Refused, check_files, clear, kept_tmpfs, wired
 from tetris import shm
 from tetris.formats import dtypes
 from tetris.v1 import admin_pb2
@@ -40,9 +39,7 @@ _NUMBERS = {method.rpartition("/")[2]: number for number, method in METHODS.item
 @cache
 def _place() -> Path:
     """A small tmpfs: what is reserved on it must not hurt the host."""
-    made = contextlib.ExitStack().__enter__()
-    directory = made.enter_context(tmpfs("size=32m"))
-    _place.keep = made  # type: ignore[attr-defined]
+    directory = kept_tmpfs()
     model = clear(directory / "models") / "m"
     (model / "variables").mkdir(parents=True)
     (model / "saved_model.pb").write_bytes(b"graph")

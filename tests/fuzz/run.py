@@ -10,6 +10,7 @@ import importlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from fuzz.build import BUILD, HERE, TOP, digest_command, python_command
 from fuzz.corpus import choose
 from fuzz.faults import FAULTS, Fault
 from support.daemon import die_with_parent
+from support.tmpfs import enter_namespace, tmpfs
 
 TARGETS = ("index", "manifest", "rpc", "digest")
 _SECONDS_PER_INPUT = 30
@@ -80,14 +82,18 @@ class Fuzzer:
 
     def run(self, *arguments: str | Path) -> tuple[int, str, float]:
         """Run to the end; exit status, what it wrote, and the CPU seconds it took."""
-        with tempfile.TemporaryDirectory(prefix="tetris-fuzz-", dir="/dev/shm") as memory:
+        with tmpfs("size=64m") as memory:
             log = self.where / "log"
             with log.open("wb") as out:
                 child = subprocess.Popen(
                     [*self._command, *map(str, arguments)],
                     stdout=out,
                     stderr=out,
-                    env={**self._environment, "TETRIS_FUZZ_MEMORY": memory},
+                    env={
+                        **self._environment,
+                        "TETRIS_FUZZ_MEMORY": str(memory),
+                        "TMPDIR": str(memory),
+                    },
                     cwd=self.where,
                     preexec_fn=die_with_parent,
                 )
@@ -200,6 +206,8 @@ def main() -> int:
     parser.add_argument("--replay", type=Path, help="an input to run")
     given = parser.parse_args()
     targets = given.targets or list(TARGETS)
+    enter_namespace()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as ^C: clean up
     if given.replay:
         return replay(targets[0], given.replay)
     if given.planted:
