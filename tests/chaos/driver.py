@@ -124,14 +124,14 @@ class Run:
             worker.marks.arm(f"{operation}:", rng.randrange(1, 20))
         how = rng.choice([signal.SIGKILL] * 3 + [signal.SIGTERM])
         worker.how = None if draw < 0.85 else how
-        self._ends_within(worker, 0.1, 0.8)
+        self._ends_within(worker, 0.05, 0.4)
 
     def _start_client(self, worker: Worker) -> None:
         rng, seed = worker.rng, worker.rng.getrandbits(48)
         worker.marks.clear()
         draw = rng.random()
         if draw < 0.5:
-            worker.marks.arm("", rng.randrange(1, 60))
+            worker.marks.arm("", rng.randrange(1, 100))
         elif draw < 0.7:
             worker.how = signal.SIGKILL
             self._ends_within(worker, 0.0, 0.3)
