@@ -147,6 +147,7 @@ def main(channel_fd: int, *modules: str) -> None:
     woken.setblocking(False)
     signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # until a child that wants it is ready for it
     with socket.socket(fileno=channel_fd) as channel, wake, woken:
         while True:
             ready, _, _ = select.select([channel, wake], [], [])
