@@ -10,14 +10,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import bundle_writer
 import tetris
-from support.daemon import Daemon, die_with_parent, files_under, wait_until
+from support.daemon import PYTHON, Daemon, files_under, wait_until
 from support.models import data_file, floats, random_model, write_model
 from support.tmpfs import can_mount, tmpfs
 from tetris import errors, shm
@@ -80,11 +79,10 @@ with Rpc(sys.argv[1]).stub() as stub:
 def start_half(daemon):
     """A publisher that stops half-way, with its half in the store."""
     child = subprocess.Popen(
-        [sys.executable, "-c", PUBLISH_HALF, str(daemon.socket)],
+        [*PYTHON, "-c", PUBLISH_HALF, str(daemon.socket)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        preexec_fn=die_with_parent,
     )
     assert child.stdout.readline() == b"half\n"
     wait_until(

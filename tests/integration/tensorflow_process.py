@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from support.daemon import die_with_parent
+from support.daemon import PYTHON
 
 TESTS = Path(__file__).parents[1]
 
@@ -20,7 +19,7 @@ def run_python(
     """Run Python with ``arguments``; its output is in the failure if it fails."""
     path = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)],
+        [*PYTHON, *map(str, arguments)],
         env={
             **os.environ,
             "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -30,7 +29,6 @@ def run_python(
         capture_output=True,
         text=True,
         timeout=280,
-        preexec_fn=die_with_parent,
     )
     if check and done.returncode:
         pytest.fail(f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")

@@ -6,7 +6,6 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 
 import grpc
 import pytest
@@ -14,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import tetris
-from support.daemon import Daemon, die_with_parent, wait_until
+from support.daemon import PYTHON, Daemon, wait_until
 from support.models import data_file, let_through, random_model
 from tetris.rpc import Rpc
 from tetris.v1 import tetris_pb2 as pb
@@ -22,11 +21,10 @@ from tetris.v1 import tetris_pb2 as pb
 
 def start_second(*flags):
     return subprocess.run(
-        [sys.executable, "-m", "tetrisd", *flags],
+        [*PYTHON, "-m", "tetrisd", *flags],
         capture_output=True,
         text=True,
         timeout=60,
-        preexec_fn=die_with_parent,
     )
 
 
@@ -105,10 +103,9 @@ def test_the_root_lock_does_not_reach_children(memory, tmp_path):
         "print(child.pid, flush=True)"
     )
     child = subprocess.Popen(
-        [sys.executable, "-c", code, str(memory / "root")],
+        [*PYTHON, "-c", code, str(memory / "root")],
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=die_with_parent,
     )
     pid = int(child.stdout.readline())
     child.wait(30)
@@ -153,7 +150,7 @@ def test_it_runs_without_privileges(memory, tmp_path):
     let_through(tmp_path, memory)
     process = subprocess.Popen(
         [
-            sys.executable,
+            *PYTHON,
             "-c",
             UNPRIVILEGED,
             f"--root={home}/root",
@@ -163,7 +160,6 @@ def test_it_runs_without_privileges(memory, tmp_path):
         ],
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=die_with_parent,
     )
     try:
         said = []

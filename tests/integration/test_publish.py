@@ -7,7 +7,6 @@ import os
 import signal
 import socket as socket_module
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 
 import bundle_writer
 import tetris
-from support.daemon import Daemon, die_with_parent, files_under, run_python, wait_until
+from support.daemon import PYTHON, Daemon, files_under, run_python, wait_until
 from support.models import data_file, floats, let_through, random_model, write_model
 from support.tmpfs import can_mount, tmpfs
 from tetris import errors
@@ -262,10 +261,9 @@ def wait_until_half_is_there(daemon):
 @pytest.fixture
 def half_publisher(daemon):
     child = subprocess.Popen(
-        [sys.executable, "-c", PUBLISHER, str(daemon.socket)],
+        [*PYTHON, "-c", PUBLISHER, str(daemon.socket)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        preexec_fn=die_with_parent,
     )
     assert child.stdout is not None
     assert child.stdout.readline() == b"half\n"
@@ -286,11 +284,10 @@ def test_a_publisher_that_vanishes_leaves_nothing(daemon, half_publisher):
 def test_a_leader_that_hangs_is_cut_off_and_a_waiter_goes_on(tmp_path, memory):
     with Daemon(tmp_path, "--idle-seconds=1", root=memory / "root") as daemon:
         child = subprocess.Popen(
-            [sys.executable, "-c", PUBLISHER, str(daemon.socket)],
+            [*PYTHON, "-c", PUBLISHER, str(daemon.socket)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=die_with_parent,
         )
         try:
             assert child.stdout.readline() == b"half\n"

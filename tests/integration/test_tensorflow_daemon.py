@@ -6,12 +6,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from support.daemon import Daemon, die_with_parent, run_python
+from support.daemon import PYTHON, Daemon, run_python
 from support.tmpfs import tmpfs
 
 pytest.importorskip("tensorflow")
@@ -78,12 +77,11 @@ def start(program, *arguments, socket=None):
     """The program, stock or under ``python -m tetris``."""
     sharing = ["-m", "tetris"] if socket else []
     return subprocess.Popen(
-        [sys.executable, *sharing, program, *arguments],
+        [*PYTHON, *sharing, program, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=die_with_parent,
         env={**os.environ, **QUIET, "TETRIS_SOCKET": str(socket or "")},
     )
 

@@ -13,12 +13,14 @@ from types import TracebackType
 
 from tetris.rpc import AdminRpc
 
-_libc = ctypes.CDLL(None)
+# An interpreter that the kernel ends when the test run ends, in any way. Not by a preexec_fn: that
+# makes Python fork, and gRPC's threads of the test run then reach into the child before it starts.
+PYTHON = ("setpriv", "--pdeathsig", "KILL", "--", sys.executable)
 
 
 def die_with_parent() -> None:
-    """Run in a child before it starts: the kernel ends it when the test run ends, in any way."""
-    _libc.prctl(1, signal.SIGKILL)
+    """For a child that was forked: the same."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def wait_until(condition, seconds: float = 20.0, what: str = "it") -> None:
@@ -57,7 +59,7 @@ class Daemon:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    sys.executable,
+                    *PYTHON,
                     "-m",
                     "tetrisd",
                     f"--root={self.root}",
@@ -66,7 +68,6 @@ class Daemon:
                     *self.flags,
                 ],
                 stderr=log,
-                preexec_fn=die_with_parent,
             )
         if wait:
             wait_until(
@@ -114,10 +115,9 @@ def files_under(root: Path) -> set[str]:
 def run_python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``code`` in a fresh interpreter that dies with this one."""
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [*PYTHON, "-c", code, *arguments],
         capture_output=True,
         text=True,
         timeout=240,
-        preexec_fn=die_with_parent,
         env={**os.environ, **environment},
     )
