@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +14,14 @@ from support.store import Stored
 from support.tmpfs import enter_namespace, tmpfs
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     enter_namespace()
+    if config.option.basetemp is None:
+        # Of this run alone: every other run shuts the common one to the users our tests become.
+        directory = tempfile.mkdtemp(prefix="tetris-run-")
+        config.option.basetemp = directory
+        config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +34,6 @@ def shared_memory() -> Iterator[Path]:
 @pytest.fixture
 def memory(shared_memory: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A fresh directory on the run's tmpfs."""
-    import shutil
-    import tempfile
-
     directory = Path(tempfile.mkdtemp(dir=shared_memory))
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
