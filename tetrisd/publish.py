@@ -172,9 +172,15 @@ class _Publication:
         own = self._models.index
         new = [allocated(c.nbytes) for c in distinct.values() if not self._hold_likely(c)]
         charged = [allocated(c.nbytes) for c in distinct.values() if not _known(own, c)]
+        # Stored before they are found to be there, one at a time.
+        again = [
+            allocated(c.nbytes)
+            for c in distinct.values()
+            if self._hold_likely(c) and not self._comparable(c)
+        ]
         # On a tmpfs a link in the view takes an inode too.
-        files = len(new) + len(charged)
-        return Need(self._source.name, sum(new), sum(charged), files)
+        files = len(new) + len(charged) + bool(again)
+        return Need(self._source.name, sum(new) + max(again, default=0), sum(charged), files)
 
     def take(self, index: int, claim: Claim, room: Reservation) -> None:
         """Make the next tensor resident and held."""
@@ -233,13 +239,26 @@ class _Publication:
             self._likely[key] = {d: mapping for d, mapping in held.items() if mapping is not None}
         return bool(self._likely[key])
 
+    def _comparable(self, claim: Claim) -> dict[bytes, Mapping]:
+        """The likely equals that its bytes may be compared with.
+
+        Whoever sends them sees where a comparison ends, since room is taken then. With another
+        tenant's tensor that would tell its bytes, one guess after the other: a tensor that only
+        others have is stored, and then found to be there.
+        """
+        key = _key(claim)
+        likely = self._likely.get(key, {}) if key else {}
+        if not self._source.sent:
+            return likely
+        return {d: mapping for d, mapping in likely.items() if self._models.index.users(d)}
+
     def _reuse(self, index: int, claim: Claim) -> tuple[bytes, int] | None:
         """A likely duplicate is compared with the segment first, and not written when it is one."""
         key = _key(claim)
         if key is None:
             return None
         twin = self._twins.get(key)
-        likely = {twin: self._held[twin]} if twin else self._likely.get(key, {})
+        likely = {twin: self._held[twin]} if twin else self._comparable(claim)
         for digest, mapping in likely.items():
             if self._source.same(index, mapping, self._progress):
                 self._held[digest] = mapping
@@ -255,21 +274,22 @@ class _Publication:
             steps.reached("publish: filled")
             digest, crc = draft.sum.result()
             _check_crc(claim, crc)
-            self._keep(draft, digest, claim)
+            if not self._keep(draft, digest, claim):
+                room.regain(allocated(claim.nbytes))
         finally:
             draft.discard()
         return digest, crc
 
-    def _keep(self, draft: Draft, digest: bytes, claim: Claim) -> None:
-        """Hold the segment of that digest: the draft, or one that was there before."""
+    def _keep(self, draft: Draft, digest: bytes, claim: Claim) -> bool:
+        """Hold the segment of that digest; True if it is the draft, and was not there before."""
         for _ in range(_ROUNDS):
             if self._hold(digest, claim.nbytes):
-                return
+                return False
             mapping = draft.seal(digest)
             if mapping is not None:
                 self._held[digest] = mapping
                 self.new_bytes += claim.nbytes
-                return
+                return True
             time.sleep(_PAUSE)
         raise ConflictError(f"tensor {claim.name!r}: its segment keeps vanishing, try again")
 

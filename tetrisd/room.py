@@ -78,6 +78,10 @@ class Reservation:
         """These bytes are written now, and show in the file system."""
         self.left -= nbytes
 
+    def regain(self, nbytes: int) -> None:
+        """What was written is about to be given up, and may be written again."""
+        self.left += nbytes
+
 
 class Limits:
     """Every limit that segments are under.

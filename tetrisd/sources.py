@@ -21,11 +21,13 @@ class Source(Protocol):
         fingerprint: identity of the model.
         name: for people.
         claims: what the source says of every tensor, in order.
+        sent: whether somebody sends the bytes while they are taken, and sees how far that is.
     """
 
     fingerprint: bytes
     name: str
     claims: Sequence[Claim]
+    sent: bool
 
     def same(self, index: int, memory: Mapping, progress: Callable[[], None]) -> bool:
         """Whether a tensor has the bytes of ``memory``; when not, :meth:`fill` comes next."""
@@ -39,6 +41,8 @@ class Source(Protocol):
 
 class StreamSource:
     """The bytes of all tensors back to back, as a client sends them."""
+
+    sent = True
 
     def __init__(
         self, fingerprint: bytes, name: str, claims: Sequence[Claim], chunks: Iterator[bytes]
@@ -76,9 +80,10 @@ class StreamSource:
         """
         begin = 0
         if self._agreed is not None:
-            twin, begin = self._agreed
-            total.copy(memory, 0, twin.buffer()[:begin])
-            self._agreed = None
+            (twin, begin), self._agreed = self._agreed, None
+            for start, nbytes in _steps(begin):
+                total.copy(memory, start, twin.buffer()[start : start + nbytes])
+                progress()
         for done, part in self._parts(index, begin, memory.nbytes, progress):
             total.copy(memory, done, part)
             self._rest = self._rest[len(part) :]
@@ -116,6 +121,8 @@ class StreamSource:
 
 class FileSource:
     """The files of a checkpoint."""
+
+    sent = False
 
     def __init__(self, shards: Shards) -> None:
         self.fingerprint = shards.files.fingerprint

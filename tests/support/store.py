@@ -31,6 +31,7 @@ class MemorySource:
             Claim(n, "uint8", (len(b),), len(b), shm.crc32c(b)) for n, b in tensors.items()
         ]
         self.rereadable = rereadable
+        self.sent = not rereadable
         self.filled: list[int] = []
 
     def same(self, index, memory, progress):

@@ -148,6 +148,31 @@ def test_a_quota_refuses_and_tells_nothing_of_others(two):
     del lease
 
 
+@pytest.mark.parametrize(("pages", "fits"), [(9, True), (8, False)])
+def test_what_only_others_have_takes_the_room_of_its_largest_when_sent(memory, pages, fits):
+    """Each is stored and then found to be there, so one of them at a time is there twice."""
+    stored = Stored(
+        memory / "root",
+        TenantSettings("red"),
+        TenantSettings("blue", quota=6 * PAGE),
+        capacity=pages * PAGE,
+    )
+    tensors = {"a": random(3), "b": random(1), "c": random(2)}
+    lease = stored.attach(stored.publish("m", tensors, "red"), "red")
+    sent = MemorySource("m", tensors, rereadable=False)
+    if fits:
+        stored.tenant("blue").publish(sent)
+        assert sent.filled == [0, 1, 2]
+    else:
+        with pytest.raises(NoSpaceError, match=f"needs {3 * PAGE} bytes"):
+            stored.tenant("blue").publish(sent)
+        assert sent.filled == []
+    stored.tenant("blue").publish(MemorySource("n", tensors))  # from files that are read twice
+    assert stored.store.stats().resident == 6 * PAGE
+    del lease
+    stored.close()
+
+
 def test_a_charge_lasts_as_long_as_a_mapping(two):
     manifest = two.publish("m", {"a": random(4)}, "red")
     mapping = two.map(manifest.tensors[0].digest, "red")

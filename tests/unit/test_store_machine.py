@@ -58,6 +58,7 @@ class Letters:
             for i, b in enumerate(self.data)
         ]
         self.rereadable = rereadable
+        self.sent = not rereadable
         if damaged:
             last = max(i for i, b in enumerate(self.data) if b)
             self.data[last] = bytes(len(self.data[last]))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from support.store import PAGE, Stored
 from support.tmpfs import can_mount, tmpfs
 from tetris import shm
-from tetris.errors import InvalidModelError
+from tetris.errors import ConflictError, InvalidModelError
 from tetris.manifest import Claim
+from tetrisd import sources
 from tetrisd.sources import StreamSource
 
 
@@ -67,6 +68,26 @@ def filled(source, fd: int, index: int, nbytes: int) -> bytes:
     source.fill(index, draft, total, lambda: None)
     assert total.result()[0] == shm.digest(draft.buffer())
     return bytes(draft.buffer())
+
+
+def test_what_agreed_is_copied_in_steps_and_can_be_given_up(twin, memory, monkeypatch):
+    monkeypatch.setattr(sources, "_STEP", 300)
+    source = stream("m", [bytes(twin.buffer()[:999]) + b"!"], 90)
+    assert not source.same(0, twin, lambda: None)
+    copied = []
+
+    def progress():
+        copied.append(bytes(draft.buffer()))
+        if len(copied) == 2:
+            raise ConflictError("given up")
+
+    fd = os.open(memory, os.O_RDONLY)
+    draft = shm.reserve(fd, ".draft", 1000)
+    with pytest.raises(ConflictError):
+        source.fill(0, draft, shm.Sum(), progress)
+    os.close(fd)
+    body = bytes(twin.buffer())
+    assert copied == [body[:n] + bytes(1000 - n) for n in (300, 600)]
 
 
 def test_a_stream_that_ends_while_it_agrees_is_refused(twin):

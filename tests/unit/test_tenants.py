@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 import pytest
 
 from support.store import MemorySource, Stored
-from tetris.errors import NotFoundError
+from tetris import shm
+from tetris.errors import InvalidModelError, NotFoundError
+from tetris.manifest import Claim
 from tetrisd.settings import TenantSettings
+from tetrisd.sources import StreamSource
 
 
 @pytest.fixture
@@ -59,6 +65,32 @@ def test_the_other_way_round_it_gets_its_own_bytes(stored):
     stored.publish("m", {"a": b"evil!!!!"}, "blue")
     genuine = stored.publish("m", {"a": b"genuine!"}, "red")
     assert stored.map(genuine.tensors[0].digest, "red").buffer() == b"genuine!"
+
+
+def test_sending_guesses_tells_nothing_of_another_tenants_bytes(stored):
+    """Who knows size and checksum of a tensor sees the same, byte by byte, whatever it sends."""
+    secret = b"the weights of red"
+    stored.publish("m", {"a": secret}, "red")
+
+    def seen(body):
+        """The free space before each byte that it sends, in blocks."""
+        free = []
+
+        def chunks():
+            for at in range(len(body)):
+                free.append(os.statvfs(stored.path).f_bfree)
+                yield body[at : at + 1]
+
+        claim = Claim("a", "uint8", (len(body),), len(body), shm.crc32c(secret))
+        source = StreamSource(os.urandom(32), "guess", [claim], chunks())
+        with suppress(InvalidModelError):
+            stored.tenant("blue").publish(source)
+        return [blocks - free[0] for blocks in free]
+
+    first = seen(bytes(len(secret)))
+    assert seen(secret[:9] + bytes(len(secret) - 9)) == first
+    assert seen(secret) == first
+    assert stored.store.stats().segments == 1
 
 
 def test_names_models_leases_and_numbers_stay_inside(stored):
