@@ -100,7 +100,9 @@ def main(case: str, root: Path) -> None:
         assert tetris.tensorflow.enable(resolver=store.resolve)
         made, calls = CASES[case]
         grown = growth(made(checkpoint(root)), calls)
-        assert grown == (0, 0, 0), grown
+        assert grown[:2] == (0, 0), grown
+        # 0 with the newest TensorFlow; what an older one keeps for itself is no byte a call.
+        assert grown.nbytes < calls, grown
 
 
 if __name__ == "__main__":
