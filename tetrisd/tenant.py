@@ -193,8 +193,7 @@ class Tenant:
 
     def is_due(self, manifest: Manifest) -> bool:
         """Whether it has been unused for as long as it may stay."""
-        idle = self._clock.boot_ns() - self.models.used(manifest.fingerprint)
-        return not manifest.pinned and idle >= self._stays(manifest) * _SECOND
+        return not manifest.pinned and self._idle_ns(manifest) >= self._stays(manifest) * _SECOND
 
     def is_idle(self, manifest: Manifest) -> bool:
         """Whether nobody has a lease on it, and no pin keeps it."""
@@ -259,8 +258,12 @@ class Tenant:
         return self._keep_alive if manifest.keep_alive is None else manifest.keep_alive
 
     def _info(self, manifest: Manifest, leases: int) -> ModelInfo:
-        idle = self._clock.boot_ns() - self.models.used(manifest.fingerprint)
-        return ModelInfo(manifest, leases, self._stays(manifest), 0 if leases else idle / _SECOND)
+        idle = 0 if leases else self._idle_ns(manifest) / _SECOND
+        return ModelInfo(manifest, leases, self._stays(manifest), idle)
+
+    def _idle_ns(self, manifest: Manifest) -> int:
+        """Nanoseconds since its last use."""
+        return self._clock.boot_ns() - self.models.used(manifest.fingerprint)
 
     def _lease_ended(self, lease: Lease, died: bool) -> None:
         self.models.use(lease.fingerprint)
