@@ -517,7 +517,8 @@ def test_a_tmpfs_that_fills_in_mid_publish_leaves_nothing(tmp_path):
                     lambda: len(list((small / "root/objects/_shared").iterdir())) > 0,
                     what="a start",
                 )
-                (small / "somebody else's").write_bytes(bytes(2 << 20))
+                with pytest.raises(OSError, match="No space left"):
+                    (small / "somebody else's").write_bytes(bytes(4 << 20))
                 for _ in range(2):
                     yield data(os.urandom(1 << 20))
 
