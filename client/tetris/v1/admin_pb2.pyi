@@ -11,7 +11,7 @@ class ListTenantsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class TenantSummary(_message.Message):
-    __slots__ = ("name", "socket", "sharing", "models", "leases", "bytes_charged", "bytes_quota")
+    __slots__ = ("name", "socket", "sharing", "models", "leases", "bytes_charged", "bytes_quota", "bytes_resident", "bytes_asked", "bytes_fair_share")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SOCKET_FIELD_NUMBER: _ClassVar[int]
     SHARING_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,9 @@ class TenantSummary(_message.Message):
     LEASES_FIELD_NUMBER: _ClassVar[int]
     BYTES_CHARGED_FIELD_NUMBER: _ClassVar[int]
     BYTES_QUOTA_FIELD_NUMBER: _ClassVar[int]
+    BYTES_RESIDENT_FIELD_NUMBER: _ClassVar[int]
+    BYTES_ASKED_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FAIR_SHARE_FIELD_NUMBER: _ClassVar[int]
     name: str
     socket: str
     sharing: str
@@ -26,7 +29,10 @@ class TenantSummary(_message.Message):
     leases: int
     bytes_charged: int
     bytes_quota: int
-    def __init__(self, name: _Optional[str] = ..., socket: _Optional[str] = ..., sharing: _Optional[str] = ..., models: _Optional[int] = ..., leases: _Optional[int] = ..., bytes_charged: _Optional[int] = ..., bytes_quota: _Optional[int] = ...) -> None: ...
+    bytes_resident: int
+    bytes_asked: int
+    bytes_fair_share: int
+    def __init__(self, name: _Optional[str] = ..., socket: _Optional[str] = ..., sharing: _Optional[str] = ..., models: _Optional[int] = ..., leases: _Optional[int] = ..., bytes_charged: _Optional[int] = ..., bytes_quota: _Optional[int] = ..., bytes_resident: _Optional[int] = ..., bytes_asked: _Optional[int] = ..., bytes_fair_share: _Optional[int] = ...) -> None: ...
 
 class ListTenantModelsRequest(_message.Message):
     __slots__ = ("tenant",)
@@ -147,3 +153,29 @@ class Finding(_message.Message):
     subject: str
     fault: str
     def __init__(self, subject: _Optional[str] = ..., fault: _Optional[str] = ...) -> None: ...
+
+class ListTenantSegmentsRequest(_message.Message):
+    __slots__ = ("tenant",)
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    def __init__(self, tenant: _Optional[str] = ...) -> None: ...
+
+class TenantSegment(_message.Message):
+    __slots__ = ("tenant", "segment")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    segment: _tetris_pb2.Segment
+    def __init__(self, tenant: _Optional[str] = ..., segment: _Optional[_Union[_tetris_pb2.Segment, _Mapping]] = ...) -> None: ...
+
+class ReloadRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReloadResponse(_message.Message):
+    __slots__ = ("changed", "needs_restart")
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_RESTART_FIELD_NUMBER: _ClassVar[int]
+    changed: _containers.RepeatedScalarFieldContainer[str]
+    needs_restart: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, changed: _Optional[_Iterable[str]] = ..., needs_restart: _Optional[_Iterable[str]] = ...) -> None: ...

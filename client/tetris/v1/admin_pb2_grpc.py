@@ -70,6 +70,21 @@ class AdminStub(object):
                 request_serializer=tetris_dot_v1_dot_admin__pb2.VerifyRequest.SerializeToString,
                 response_deserializer=tetris_dot_v1_dot_admin__pb2.VerifyProgress.FromString,
                 )
+        self.ListTenantSegments = channel.unary_stream(
+                '/tetris.v1.Admin/ListTenantSegments',
+                request_serializer=tetris_dot_v1_dot_admin__pb2.ListTenantSegmentsRequest.SerializeToString,
+                response_deserializer=tetris_dot_v1_dot_admin__pb2.TenantSegment.FromString,
+                )
+        self.WatchHost = channel.unary_stream(
+                '/tetris.v1.Admin/WatchHost',
+                request_serializer=tetris_dot_v1_dot_tetris__pb2.WatchRequest.SerializeToString,
+                response_deserializer=tetris_dot_v1_dot_tetris__pb2.Event.FromString,
+                )
+        self.Reload = channel.unary_unary(
+                '/tetris.v1.Admin/Reload',
+                request_serializer=tetris_dot_v1_dot_admin__pb2.ReloadRequest.SerializeToString,
+                response_deserializer=tetris_dot_v1_dot_admin__pb2.ReloadResponse.FromString,
+                )
 
 
 class AdminServicer(object):
@@ -148,6 +163,26 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTenantSegments(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchHost(self, request, context):
+        """What happens on the whole host from now on, until the call is cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reload(self, request, context):
+        """Reads the configuration again, and applies what can change under way; wrong settings change nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -205,6 +240,21 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Verify,
                     request_deserializer=tetris_dot_v1_dot_admin__pb2.VerifyRequest.FromString,
                     response_serializer=tetris_dot_v1_dot_admin__pb2.VerifyProgress.SerializeToString,
+            ),
+            'ListTenantSegments': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListTenantSegments,
+                    request_deserializer=tetris_dot_v1_dot_admin__pb2.ListTenantSegmentsRequest.FromString,
+                    response_serializer=tetris_dot_v1_dot_admin__pb2.TenantSegment.SerializeToString,
+            ),
+            'WatchHost': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchHost,
+                    request_deserializer=tetris_dot_v1_dot_tetris__pb2.WatchRequest.FromString,
+                    response_serializer=tetris_dot_v1_dot_tetris__pb2.Event.SerializeToString,
+            ),
+            'Reload': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reload,
+                    request_deserializer=tetris_dot_v1_dot_admin__pb2.ReloadRequest.FromString,
+                    response_serializer=tetris_dot_v1_dot_admin__pb2.ReloadResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -400,5 +450,56 @@ class Admin(object):
         return grpc.experimental.unary_stream(request, target, '/tetris.v1.Admin/Verify',
             tetris_dot_v1_dot_admin__pb2.VerifyRequest.SerializeToString,
             tetris_dot_v1_dot_admin__pb2.VerifyProgress.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ListTenantSegments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/tetris.v1.Admin/ListTenantSegments',
+            tetris_dot_v1_dot_admin__pb2.ListTenantSegmentsRequest.SerializeToString,
+            tetris_dot_v1_dot_admin__pb2.TenantSegment.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def WatchHost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/tetris.v1.Admin/WatchHost',
+            tetris_dot_v1_dot_tetris__pb2.WatchRequest.SerializeToString,
+            tetris_dot_v1_dot_tetris__pb2.Event.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Reload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/tetris.v1.Admin/Reload',
+            tetris_dot_v1_dot_admin__pb2.ReloadRequest.SerializeToString,
+            tetris_dot_v1_dot_admin__pb2.ReloadResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

@@ -1,4 +1,5 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
@@ -160,20 +161,26 @@ class ModelSummary(_message.Message):
     def __init__(self, fingerprint: _Optional[bytes] = ..., name: _Optional[str] = ..., published_unix_ns: _Optional[int] = ..., tensors: _Optional[int] = ..., nbytes: _Optional[int] = ..., leases: _Optional[int] = ..., pinned: bool = ..., keep_alive_seconds: _Optional[int] = ..., idle_seconds: _Optional[int] = ...) -> None: ...
 
 class ListSegmentsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
 
 class Segment(_message.Message):
-    __slots__ = ("digest", "nbytes", "referenced", "models")
+    __slots__ = ("digest", "nbytes", "referenced", "models", "fingerprints", "since_unix_ns")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     NBYTES_FIELD_NUMBER: _ClassVar[int]
     REFERENCED_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINTS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
     digest: bytes
     nbytes: int
     referenced: bool
     models: int
-    def __init__(self, digest: _Optional[bytes] = ..., nbytes: _Optional[int] = ..., referenced: bool = ..., models: _Optional[int] = ...) -> None: ...
+    fingerprints: _containers.RepeatedScalarFieldContainer[bytes]
+    since_unix_ns: int
+    def __init__(self, digest: _Optional[bytes] = ..., nbytes: _Optional[int] = ..., referenced: bool = ..., models: _Optional[int] = ..., fingerprints: _Optional[_Iterable[bytes]] = ..., since_unix_ns: _Optional[int] = ...) -> None: ...
 
 class ListLeasesRequest(_message.Message):
     __slots__ = ()
@@ -212,7 +219,7 @@ class GetStatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatsResponse(_message.Message):
-    __slots__ = ("models", "segments", "leases", "references", "bytes_resident", "bytes_asked", "bytes_saved", "huge_pages", "bytes_limit", "bytes_charged", "segments_quarantined")
+    __slots__ = ("models", "segments", "leases", "references", "bytes_resident", "bytes_asked", "bytes_saved", "huge_pages", "bytes_limit", "bytes_charged", "segments_quarantined", "version", "started_unix_ns")
     MODELS_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     LEASES_FIELD_NUMBER: _ClassVar[int]
@@ -224,6 +231,8 @@ class GetStatsResponse(_message.Message):
     BYTES_LIMIT_FIELD_NUMBER: _ClassVar[int]
     BYTES_CHARGED_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_QUARANTINED_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STARTED_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
     models: int
     segments: int
     leases: int
@@ -235,4 +244,114 @@ class GetStatsResponse(_message.Message):
     bytes_limit: int
     bytes_charged: int
     segments_quarantined: int
-    def __init__(self, models: _Optional[int] = ..., segments: _Optional[int] = ..., leases: _Optional[int] = ..., references: _Optional[int] = ..., bytes_resident: _Optional[int] = ..., bytes_asked: _Optional[int] = ..., bytes_saved: _Optional[int] = ..., huge_pages: bool = ..., bytes_limit: _Optional[int] = ..., bytes_charged: _Optional[int] = ..., segments_quarantined: _Optional[int] = ...) -> None: ...
+    version: str
+    started_unix_ns: int
+    def __init__(self, models: _Optional[int] = ..., segments: _Optional[int] = ..., leases: _Optional[int] = ..., references: _Optional[int] = ..., bytes_resident: _Optional[int] = ..., bytes_asked: _Optional[int] = ..., bytes_saved: _Optional[int] = ..., huge_pages: bool = ..., bytes_limit: _Optional[int] = ..., bytes_charged: _Optional[int] = ..., segments_quarantined: _Optional[int] = ..., version: _Optional[str] = ..., started_unix_ns: _Optional[int] = ...) -> None: ...
+
+class ListPublishesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Publishing(_message.Message):
+    __slots__ = ("fingerprint", "name", "bytes_done", "bytes_total", "since_unix_ns")
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BYTES_DONE_FIELD_NUMBER: _ClassVar[int]
+    BYTES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    SINCE_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
+    fingerprint: bytes
+    name: str
+    bytes_done: int
+    bytes_total: int
+    since_unix_ns: int
+    def __init__(self, fingerprint: _Optional[bytes] = ..., name: _Optional[str] = ..., bytes_done: _Optional[int] = ..., bytes_total: _Optional[int] = ..., since_unix_ns: _Optional[int] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Event(_message.Message):
+    __slots__ = ("kind", "at_unix_ns", "tenant", "model", "fingerprint", "nbytes", "seconds", "reason", "lease", "pid")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[Event.Kind]
+        DAEMON_READY: _ClassVar[Event.Kind]
+        DAEMON_STOPPING: _ClassVar[Event.Kind]
+        SETTINGS_RELOADED: _ClassVar[Event.Kind]
+        MODEL_PUBLISHED: _ClassVar[Event.Kind]
+        PUBLISH_REFUSED: _ClassVar[Event.Kind]
+        MODEL_ATTACHED: _ClassVar[Event.Kind]
+        ATTACH_REFUSED: _ClassVar[Event.Kind]
+        LEASE_ENDED: _ClassVar[Event.Kind]
+        MODEL_EVICTED: _ClassVar[Event.Kind]
+        MODEL_CHANGED: _ClassVar[Event.Kind]
+        MODEL_DAMAGED: _ClassVar[Event.Kind]
+        QUOTA_CHANGED: _ClassVar[Event.Kind]
+        GARBAGE_COLLECTED: _ClassVar[Event.Kind]
+        SCRUB_ENDED: _ClassVar[Event.Kind]
+        FALLBACK_REPORTED: _ClassVar[Event.Kind]
+        EVENTS_LOST: _ClassVar[Event.Kind]
+    KIND_UNSPECIFIED: Event.Kind
+    DAEMON_READY: Event.Kind
+    DAEMON_STOPPING: Event.Kind
+    SETTINGS_RELOADED: Event.Kind
+    MODEL_PUBLISHED: Event.Kind
+    PUBLISH_REFUSED: Event.Kind
+    MODEL_ATTACHED: Event.Kind
+    ATTACH_REFUSED: Event.Kind
+    LEASE_ENDED: Event.Kind
+    MODEL_EVICTED: Event.Kind
+    MODEL_CHANGED: Event.Kind
+    MODEL_DAMAGED: Event.Kind
+    QUOTA_CHANGED: Event.Kind
+    GARBAGE_COLLECTED: Event.Kind
+    SCRUB_ENDED: Event.Kind
+    FALLBACK_REPORTED: Event.Kind
+    EVENTS_LOST: Event.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    AT_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    NBYTES_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    kind: Event.Kind
+    at_unix_ns: int
+    tenant: str
+    model: str
+    fingerprint: bytes
+    nbytes: int
+    seconds: float
+    reason: str
+    lease: str
+    pid: int
+    def __init__(self, kind: _Optional[_Union[Event.Kind, str]] = ..., at_unix_ns: _Optional[int] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., fingerprint: _Optional[bytes] = ..., nbytes: _Optional[int] = ..., seconds: _Optional[float] = ..., reason: _Optional[str] = ..., lease: _Optional[str] = ..., pid: _Optional[int] = ...) -> None: ...
+
+class ReportFallbackRequest(_message.Message):
+    __slots__ = ("reason", "model")
+    class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        REASON_UNSPECIFIED: _ClassVar[ReportFallbackRequest.Reason]
+        UNREADABLE: _ClassVar[ReportFallbackRequest.Reason]
+        CORRUPT: _ClassVar[ReportFallbackRequest.Reason]
+        MISMATCH: _ClassVar[ReportFallbackRequest.Reason]
+        REFUSED: _ClassVar[ReportFallbackRequest.Reason]
+        FAILED: _ClassVar[ReportFallbackRequest.Reason]
+    REASON_UNSPECIFIED: ReportFallbackRequest.Reason
+    UNREADABLE: ReportFallbackRequest.Reason
+    CORRUPT: ReportFallbackRequest.Reason
+    MISMATCH: ReportFallbackRequest.Reason
+    REFUSED: ReportFallbackRequest.Reason
+    FAILED: ReportFallbackRequest.Reason
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    reason: ReportFallbackRequest.Reason
+    model: str
+    def __init__(self, reason: _Optional[_Union[ReportFallbackRequest.Reason, str]] = ..., model: _Optional[str] = ...) -> None: ...
+
+class ReportFallbackResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -59,6 +59,21 @@ class TetrisStub(object):
                 request_serializer=tetris_dot_v1_dot_tetris__pb2.GetStatsRequest.SerializeToString,
                 response_deserializer=tetris_dot_v1_dot_tetris__pb2.GetStatsResponse.FromString,
                 )
+        self.ListPublishes = channel.unary_stream(
+                '/tetris.v1.Tetris/ListPublishes',
+                request_serializer=tetris_dot_v1_dot_tetris__pb2.ListPublishesRequest.SerializeToString,
+                response_deserializer=tetris_dot_v1_dot_tetris__pb2.Publishing.FromString,
+                )
+        self.Watch = channel.unary_stream(
+                '/tetris.v1.Tetris/Watch',
+                request_serializer=tetris_dot_v1_dot_tetris__pb2.WatchRequest.SerializeToString,
+                response_deserializer=tetris_dot_v1_dot_tetris__pb2.Event.FromString,
+                )
+        self.ReportFallback = channel.unary_unary(
+                '/tetris.v1.Tetris/ReportFallback',
+                request_serializer=tetris_dot_v1_dot_tetris__pb2.ReportFallbackRequest.SerializeToString,
+                response_deserializer=tetris_dot_v1_dot_tetris__pb2.ReportFallbackResponse.FromString,
+                )
 
 
 class TetrisServicer(object):
@@ -123,6 +138,27 @@ class TetrisServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPublishes(self, request, context):
+        """Publishes under way, and how far they are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Watch(self, request, context):
+        """What happens from now on, until the call is cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportFallback(self, request, context):
+        """A client tells that it loaded a model the stock way, for people and metrics.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TetrisServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -170,6 +206,21 @@ def add_TetrisServicer_to_server(servicer, server):
                     servicer.GetStats,
                     request_deserializer=tetris_dot_v1_dot_tetris__pb2.GetStatsRequest.FromString,
                     response_serializer=tetris_dot_v1_dot_tetris__pb2.GetStatsResponse.SerializeToString,
+            ),
+            'ListPublishes': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListPublishes,
+                    request_deserializer=tetris_dot_v1_dot_tetris__pb2.ListPublishesRequest.FromString,
+                    response_serializer=tetris_dot_v1_dot_tetris__pb2.Publishing.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=tetris_dot_v1_dot_tetris__pb2.WatchRequest.FromString,
+                    response_serializer=tetris_dot_v1_dot_tetris__pb2.Event.SerializeToString,
+            ),
+            'ReportFallback': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportFallback,
+                    request_deserializer=tetris_dot_v1_dot_tetris__pb2.ReportFallbackRequest.FromString,
+                    response_serializer=tetris_dot_v1_dot_tetris__pb2.ReportFallbackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -331,5 +382,56 @@ class Tetris(object):
         return grpc.experimental.unary_unary(request, target, '/tetris.v1.Tetris/GetStats',
             tetris_dot_v1_dot_tetris__pb2.GetStatsRequest.SerializeToString,
             tetris_dot_v1_dot_tetris__pb2.GetStatsResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ListPublishes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/tetris.v1.Tetris/ListPublishes',
+            tetris_dot_v1_dot_tetris__pb2.ListPublishesRequest.SerializeToString,
+            tetris_dot_v1_dot_tetris__pb2.Publishing.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/tetris.v1.Tetris/Watch',
+            tetris_dot_v1_dot_tetris__pb2.WatchRequest.SerializeToString,
+            tetris_dot_v1_dot_tetris__pb2.Event.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ReportFallback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/tetris.v1.Tetris/ReportFallback',
+            tetris_dot_v1_dot_tetris__pb2.ReportFallbackRequest.SerializeToString,
+            tetris_dot_v1_dot_tetris__pb2.ReportFallbackResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
