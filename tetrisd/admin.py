@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 
@@ -10,8 +10,9 @@ from tetris.errors import InvalidModelError
 from tetris.v1 import admin_pb2 as pb
 from tetris.v1 import tetris_pb2
 from tetris.v1.admin_pb2_grpc import AdminServicer
-from tetrisd.convert import lease_to_wire, model_to_wire, stats_to_wire
-from tetrisd.service import answers, answers_stream
+from tetrisd.convert import lease_to_wire, model_to_wire, segment_to_wire, stats_to_wire
+from tetrisd.events import Events
+from tetrisd.service import answers, answers_stream, watched
 from tetrisd.store import Store
 from tetrisd.tenant import Tenant
 
@@ -24,17 +25,23 @@ class Admin(AdminServicer):
 
     Args:
         store: what does the work.
+        events: what may be watched.
+        reload: reads the settings again.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self, store: Store, events: Events, reload: Callable[[], tuple[list[str], list[str]]]
+    ) -> None:
         self._store = store
+        self._events = events
+        self._reload = reload
 
     @answers
     def ListTenants(  # noqa: N802
         self, request: pb.ListTenantsRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.TenantSummary]:
         """Every tenant."""
-        return iter([_summary(tenant) for tenant in self._store.tenants()])
+        return iter([self._summary(tenant) for tenant in self._store.tenants()])
 
     @answers
     def ListTenantModels(  # noqa: N802
@@ -59,6 +66,19 @@ class Admin(AdminServicer):
                 pb.TenantLease(tenant=tenant.name, lease=lease_to_wire(lease))
                 for tenant in self._asked(request.tenant)
                 for lease in tenant.leases.live()
+            ]
+        )
+
+    @answers
+    def ListTenantSegments(  # noqa: N802
+        self, request: pb.ListTenantSegmentsRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.TenantSegment]:
+        """The segments of one tenant, or of all."""
+        return iter(
+            [
+                pb.TenantSegment(tenant=tenant.name, segment=segment_to_wire(segment))
+                for tenant in self._asked(request.tenant)
+                for segment in tenant.segments_info()
             ]
         )
 
@@ -113,7 +133,7 @@ class Admin(AdminServicer):
         if request.bytes < 0:
             raise InvalidModelError(f"quota is {request.bytes} bytes: give 0 or more")
         tenant = self._store.tenant(request.tenant)
-        tenant.quota = request.bytes
+        tenant.set_quota(request.bytes)
         return pb.SetQuotaResponse(bytes_charged=tenant.charged())
 
     @answers_stream
@@ -133,6 +153,21 @@ class Admin(AdminServicer):
                     findings=[pb.Finding(subject=f.subject, fault=f.fault) for f in findings],
                 )
 
+    @answers_stream
+    def WatchHost(  # noqa: N802
+        self, request: tetris_pb2.WatchRequest, context: grpc.ServicerContext
+    ) -> Iterator[tetris_pb2.Event]:
+        """Everybody's events as they come."""
+        yield from watched(self._events, None, context)
+
+    @answers
+    def Reload(  # noqa: N802
+        self, request: pb.ReloadRequest, context: grpc.ServicerContext
+    ) -> pb.ReloadResponse:
+        """Read the settings again."""
+        changed, needs_restart = self._reload()
+        return pb.ReloadResponse(changed=changed, needs_restart=needs_restart)
+
     def _asked(self, name: str) -> list[Tenant]:
         return [self._store.tenant(name)] if name else list(self._store.tenants())
 
@@ -141,14 +176,17 @@ class Admin(AdminServicer):
         manifest = owner.change(owner.models.lookup(model), **policy)
         return pb.ModelResponse(model=model_to_wire(owner.info_of(manifest)))
 
-
-def _summary(tenant: Tenant) -> pb.TenantSummary:
-    return pb.TenantSummary(
-        name=tenant.name,
-        socket=str(tenant.settings.socket),
-        sharing=tenant.settings.sharing,
-        models=len(tenant.models.all()),
-        leases=len(tenant.leases.live()),
-        bytes_charged=tenant.charged(),
-        bytes_quota=tenant.quota,
-    )
+    def _summary(self, tenant: Tenant) -> pb.TenantSummary:
+        stats = tenant.stats()
+        return pb.TenantSummary(
+            name=tenant.name,
+            socket=str(tenant.settings.socket),
+            sharing=tenant.settings.sharing,
+            models=stats.models,
+            leases=stats.leases,
+            bytes_charged=stats.charged,
+            bytes_quota=tenant.quota,
+            bytes_resident=stats.resident,
+            bytes_asked=stats.asked,
+            bytes_fair_share=self._store.fair_share(tenant),
+        )

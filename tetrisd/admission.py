@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from tetris.errors import NoSpaceError
 from tetris.manifest import Manifest
+from tetrisd.events import ROOM
 from tetrisd.index import Index
 from tetrisd.policy import Candidate, freeable, victims
 from tetrisd.room import Limits, Need, Reservation, Room, allocated
@@ -100,7 +101,7 @@ class Admission:
         if nbytes <= free.nbytes + could:
             for candidate in victims(idle, users, nbytes - free.nbytes):
                 owner, manifest = candidate.key
-                owner.drop(manifest)
+                owner.drop(manifest, ROOM)
             free = room()
             could = 0
         if nbytes > free.nbytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tetris import __version__
 from tetris.v1 import tetris_pb2 as pb
 from tetrisd.leases import Lease
+from tetrisd.publish import Publishing
 from tetrisd.stats import ModelInfo, SegmentInfo, Stats
 
 
@@ -26,7 +28,23 @@ def model_to_wire(info: ModelInfo) -> pb.ModelSummary:
 def segment_to_wire(info: SegmentInfo) -> pb.Segment:
     """One resident segment."""
     return pb.Segment(
-        digest=info.digest, nbytes=info.nbytes, referenced=info.referenced, models=info.models
+        digest=info.digest,
+        nbytes=info.nbytes,
+        referenced=info.referenced,
+        models=len(info.models),
+        fingerprints=info.models,
+        since_unix_ns=info.since_unix_ns,
+    )
+
+
+def publishing_to_wire(publishing: Publishing) -> pb.Publishing:
+    """One publish under way."""
+    return pb.Publishing(
+        fingerprint=publishing.fingerprint,
+        name=publishing.name,
+        bytes_done=publishing.done,
+        bytes_total=publishing.total,
+        since_unix_ns=publishing.since_unix_ns,
     )
 
 
@@ -56,4 +74,6 @@ def stats_to_wire(stats: Stats) -> pb.GetStatsResponse:
         bytes_limit=stats.limit,
         bytes_charged=stats.charged,
         segments_quarantined=stats.quarantined,
+        version=__version__,
+        started_unix_ns=stats.started_unix_ns,
     )

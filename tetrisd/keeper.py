@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from tetrisd.events import Kind
 from tetrisd.store import Store
 
 log = logging.getLogger("tetrisd")
@@ -14,6 +17,25 @@ log = logging.getLogger("tetrisd")
 # A look takes at most this share of one core's time: with very many leases it comes less often.
 _SHARE = 0.05
 _LOOK_SECONDS = 1.0
+# Between the end of a scrub and the next begin, at least.
+_SCRUB_PAUSE = 1.0
+
+
+@dataclass(slots=True)
+class Scrub:
+    """How far the scrub is: bytes of the running one, and of those that ended.
+
+    Attributes:
+        ended_unix: seconds since 1970; 0: none has ended yet.
+        findings: of all since the start.
+    """
+
+    done: int = 0
+    total: int = 0
+    running: bool = False
+    read: int = 0
+    ended_unix: float = 0.0
+    findings: int = 0
 
 
 class Keeper:
@@ -21,18 +43,35 @@ class Keeper:
 
     Args:
         store: what is kept.
-        scrub_rate: bytes re-hashed in a second; 0: never.
-        scrub_every: seconds between the begins of two scrubs.
+        alive: told after each look that the work goes on: a look takes every lock that work takes.
+
+    Attributes:
+        scrub: how far it is.
     """
 
-    def __init__(self, store: Store, scrub_rate: int, scrub_every: float) -> None:
+    def __init__(self, store: Store, alive: Callable[[], None] = lambda: None) -> None:
         self._store = store
+        self._alive = alive
+        self._scrub_rate = 0
+        self._scrub_every = 0.0
+        self.scrub = Scrub()
+        self._stopping = threading.Event()
+        self._configured = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._look, name="keeper"),
+            threading.Thread(target=self._scrubs, name="scrub"),
+        ]
+
+    def configure(self, scrub_rate: int, scrub_every: float) -> None:
+        """Scrub like this from now on.
+
+        Args:
+            scrub_rate: bytes re-hashed in a second; 0: never.
+            scrub_every: seconds between the begins of two scrubs.
+        """
         self._scrub_rate = scrub_rate
         self._scrub_every = scrub_every
-        self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._look, name="keeper")]
-        if scrub_rate:
-            self._threads.append(threading.Thread(target=self._scrub, name="scrub"))
+        self._configured.set()
 
     def start(self) -> None:
         """Begin."""
@@ -42,6 +81,7 @@ class Keeper:
     def stop(self) -> None:
         """End, and wait for the end."""
         self._stopping.set()
+        self._configured.set()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
@@ -51,24 +91,48 @@ class Keeper:
         while not self._stopping.wait(pause):
             begin = time.monotonic()
             _whatever_happens(self._store.look)
+            self._alive()
             pause = max(_LOOK_SECONDS, (time.monotonic() - begin) / _SHARE)
 
-    def _scrub(self) -> None:
-        pause = 0.0
-        while not self._stopping.wait(pause):
-            begin = time.monotonic()
+    def _scrubs(self) -> None:
+        last = -math.inf
+        while not self._stopping.is_set():
+            self._configured.clear()
+            wait = last + self._scrub_every - time.monotonic() if self._scrub_rate else None
+            if wait is None or wait > 0:
+                self._configured.wait(wait)
+                continue
+            last = time.monotonic()
             _whatever_happens(self._scrub_once)
-            pause = max(1.0, begin + self._scrub_every - time.monotonic())
+            self._stopping.wait(_SCRUB_PAUSE)
 
     def _scrub_once(self) -> None:
-        for checked in self._store.verify(self._pace):
-            for finding in checked.findings:
-                log.error("%s %s", finding.subject, finding.fault)
-            if self._stopping.is_set():
-                return
+        begin, findings = time.monotonic(), 0
+        self.scrub.running = True
+        try:
+            for checked in self._store.verify(self._pace):
+                self.scrub.done, self.scrub.total = checked.done, checked.total
+                for finding in checked.findings:
+                    log.error("%s %s", finding.subject, finding.fault)
+                findings += len(checked.findings)
+                self.scrub.findings += len(checked.findings)
+                if self._stopping.is_set() or not self._scrub_rate:
+                    return
+        finally:
+            self.scrub.running = False
+        self.scrub.ended_unix = time.time()
+        self._store.events.say(
+            Kind.SCRUB_ENDED,
+            nbytes=self.scrub.done,
+            seconds=time.monotonic() - begin,
+            reason=f"{findings} findings",
+        )
 
     def _pace(self, nbytes: int) -> None:
-        self._stopping.wait(nbytes / self._scrub_rate)
+        self.scrub.read += nbytes
+        rate = self._scrub_rate
+        if rate:
+            self._stopping.wait(nbytes / rate)
 
 
 def _whatever_happens(work: Callable[[], None]) -> None:

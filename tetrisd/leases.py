@@ -60,8 +60,10 @@ class Leases:
         dirfd: where the leases are.
         view: where their links are.
         clock: the two times.
-        limit: how many may be open.
         ended: told of every lease that ended, and whether its holder died holding it.
+
+    Attributes:
+        limit: how many may be open.
     """
 
     def __init__(
@@ -69,14 +71,13 @@ class Leases:
         dirfd: int,
         view: int,
         clock: Clock,
-        limit: int,
         ended: Callable[[Lease, bool], object] = lambda lease, died: None,
     ) -> None:
         self._dirfd = dirfd
         self._view = view
         self._clock = clock
-        self._limit = limit
         self._ended = ended
+        self.limit = 0
         self._mutex = threading.Lock()
         self._leases: dict[str, Lease] = {}
 
@@ -86,9 +87,9 @@ class Leases:
         Raises:
             NoSpaceError: too many are open, or the tmpfs is full.
         """
-        if len(self._leases) >= self._limit and len(self.live()) >= self._limit:
+        if len(self._leases) >= self.limit and len(self.live()) >= self.limit:
             raise NoSpaceError(
-                f"model {model}: {self._limit} leases are open, and no more may be: "
+                f"model {model}: {self.limit} leases are open, and no more may be: "
                 "end processes that hold some, or raise max-leases"
             )
         lease = Lease(

@@ -7,11 +7,12 @@ remove it in between.
 
 from __future__ import annotations
 
-import logging
+import threading
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 from tetris import shm
 from tetris.errors import ConflictError, CorruptDataError, NoSpaceError, NotFoundError
@@ -26,11 +27,20 @@ from tetrisd.segments import Draft, Segments
 from tetrisd.sources import Source
 from tetrisd.turns import Turns
 
-log = logging.getLogger("tetrisd")
-
 # A segment can vanish between "it is there" and "it is held" only while it is being removed.
 _ROUNDS = 100
 _PAUSE = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """A publish under way: of ``total`` bytes of its tensors ``done`` are stored or found there."""
+
+    fingerprint: bytes
+    name: str
+    done: int
+    total: int
+    since_unix_ns: int
 
 
 class Publisher:
@@ -61,6 +71,13 @@ class Publisher:
         self._damaged = damaged
         self._wall_ns = wall_ns
         self._turns = Turns()
+        self._mutex = threading.Lock()
+        self._under_way: list[_Publication] = []
+
+    def under_way(self) -> list[Publishing]:
+        """The publishes that are being done now."""
+        with self._mutex:
+            return [work.state() for work in self._under_way]
 
     def publish(
         self,
@@ -69,7 +86,7 @@ class Publisher:
         keep_alive: int | None = None,
         wanted: Callable[[], bool] = lambda: True,
         patient: Callable[[], bool] = lambda: True,
-    ) -> tuple[Manifest, bool]:
+    ) -> tuple[Manifest, int | None]:
         """Make the model of ``source`` resident.
 
         Publishers of one fingerprint cooperate: one reads, the others wait for it.
@@ -81,7 +98,7 @@ class Publisher:
             patient: whether to go on waiting for another publisher; asked only then.
 
         Returns:
-            The manifest, and whether this call published it.
+            The manifest, and the bytes this call has written for it; None when it was there.
 
         Raises:
             InvalidModelError: claims that cannot be right, or bytes that are not as claimed.
@@ -90,7 +107,7 @@ class Publisher:
         """
         manifest = self._models.find(source.fingerprint)
         if manifest is not None:
-            return manifest, False
+            return manifest, None
         check_claims(source.name, source.claims)
         with (
             steps.of("publish"),
@@ -99,19 +116,20 @@ class Publisher:
             steps.reached("publish: has the turn")
             manifest = self._models.find(source.fingerprint)
             if manifest is not None:
-                return manifest, False
-            manifest = self._publish(source, keep_alive, wanted)
-        return manifest, True
+                return manifest, None
+            return self._publish(source, keep_alive, wanted)
 
     def _publish(
         self, source: Source, keep_alive: int | None, wanted: Callable[[], bool]
-    ) -> Manifest:
+    ) -> tuple[Manifest, int]:
         def progress() -> None:
             if not wanted():
                 raise ConflictError(f"publishing {source.name} was given up half-way")
 
-        work = _Publication(self._segments, self._models, self._damaged, source, progress)
-        with self._admit(work.need()) as room:
+        work = _Publication(
+            self._segments, self._models, self._damaged, source, progress, self._wall_ns()
+        )
+        with self._admit(work.need()) as room, self._shown(work):
             steps.reached("publish: admitted")
             try:
                 for index, claim in enumerate(source.claims):
@@ -125,15 +143,17 @@ class Publisher:
                 traceback.clear_frames(failed.__traceback__)
                 work.abandon()
                 raise
-        log.info(
-            "published %s: %d tensors, %d bytes in %d segments, %d bytes of them new",
-            manifest.name,
-            len(manifest.tensors),
-            manifest.nbytes,
-            len(manifest.segments),
-            work.new_bytes,
-        )
-        return manifest
+        return manifest, work.new_bytes
+
+    @contextmanager
+    def _shown(self, work: _Publication) -> Iterator[None]:
+        with self._mutex:
+            self._under_way.append(work)
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._under_way.remove(work)
 
 
 class _Publication:
@@ -146,6 +166,7 @@ class _Publication:
         damaged: Callable[[bytes], None],
         source: Source,
         progress: Callable[[], None],
+        since_unix_ns: int,
     ) -> None:
         self._segments = segments
         self._models = models
@@ -157,7 +178,15 @@ class _Publication:
         self._held: dict[bytes, Mapping] = {}
         self._twins: dict[tuple[int, int], bytes] = {}
         self._likely: dict[tuple[int, int], dict[bytes, Mapping]] = {}
+        self._since_unix_ns = since_unix_ns
+        self._done = 0
         self.new_bytes = 0
+
+    def state(self) -> Publishing:
+        """How far it is."""
+        source = self._source
+        total = sum(c.nbytes for c in source.claims if c.same_as is None)
+        return Publishing(source.fingerprint, source.name, self._done, total, self._since_unix_ns)
 
     def need(self) -> Need:
         """What this takes, as far as the claims tell before the bytes are there.
@@ -192,6 +221,7 @@ class _Publication:
         elif claim.nbytes:
             digest, crc = self._reuse(index, claim) or self._store(index, claim, room)
             self._twins[claim.nbytes, crc] = digest
+            self._done += claim.nbytes
             tensor = tensor._replace(nbytes=claim.nbytes, digest=digest, crc32c=crc)
         self._tensors.append(tensor)
 

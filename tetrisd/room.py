@@ -94,6 +94,10 @@ class Limits:
 
     def __init__(self, directory: int, capacity: int, headroom: int) -> None:
         self._directory = directory
+        self.configure(capacity, headroom)
+
+    def configure(self, capacity: int, headroom: int) -> None:
+        """Take other limits from now on."""
         self._capacity = capacity
         self._headroom = headroom
 

@@ -106,7 +106,11 @@ class Segments:
 
     def join(self, member: Member) -> None:
         """Take a tenant into the pool."""
-        self._members.append(member)
+        self._members = [*self._members, member]
+
+    def leave(self, view: int) -> None:
+        """The tenant of that view is gone."""
+        self._members = [member for member in self._members if member.view != view]
 
     def draft(self, nbytes: int) -> Draft:
         """Room for a new segment.

@@ -102,7 +102,7 @@ def _serve(
     mode: int,
     group: str,
 ) -> Server:
-    made = _prepare(path)
+    made = prepare(path)
     steps.reached("start: socket's place clear")
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc")
     server = grpc.server(
@@ -146,7 +146,7 @@ def _check_owner(directory: Path) -> None:
         )
 
 
-def _prepare(path: Path) -> bool:
+def prepare(path: Path) -> bool:
     """Clear a socket that nobody answers on; make the directory, and say so, if that is missing."""
     if len(os.fsencode(path)) > 107:
         raise InvalidModelError(f"socket {path}: the kernel takes 107 bytes, name a shorter path")

@@ -18,7 +18,14 @@ from tetris.v1 import tetris_pb2 as pb
 from tetris.v1.tetris_pb2_grpc import TetrisServicer
 from tetris.wire import claim_from_wire
 from tetrisd.claims import MAX_RANK, MAX_TENSORS
-from tetrisd.convert import lease_to_wire, model_to_wire, segment_to_wire, stats_to_wire
+from tetrisd.convert import (
+    lease_to_wire,
+    model_to_wire,
+    publishing_to_wire,
+    segment_to_wire,
+    stats_to_wire,
+)
+from tetrisd.events import Events
 from tetrisd.library import Library
 from tetrisd.patience import patience
 from tetrisd.sources import Source, StreamSource
@@ -28,6 +35,9 @@ log = logging.getLogger("tetrisd")
 
 # Of the server's threads, how many may publish or wait for a publisher at once.
 MAX_PUBLISHES = 48
+
+# Of a name that a client gives for people.
+_MAX_NAME = 200
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -70,24 +80,48 @@ def answers_stream(method: _Method) -> _Method:
     return call  # type: ignore[return-value]
 
 
+def watched(
+    events: Events, tenant: str | None, context: grpc.ServicerContext
+) -> Iterator[pb.Event]:
+    """Events as they come, until the client goes or the daemon ends.
+
+    Args:
+        events: where they are said.
+        tenant: only this one's; None: all.
+        context: of the call.
+    """
+    with events.watch(tenant) as watcher:
+        if context.add_callback(watcher.end):
+            context.send_initial_metadata(())  # from here on nothing is missed
+            yield from watcher.events()
+
+
 class Servicer(TetrisServicer):
     """What a tenant's clients may ask for.
 
     Args:
         tenant: whose.
-        library: the models that the daemon may read itself.
-        idle_seconds: a client that sends nothing for this long in mid-publish is cut off.
+        events: what it may watch its own of.
         stopping: set when no work should go on.
     """
 
-    def __init__(
-        self, tenant: Tenant, library: Library, idle_seconds: float, stopping: threading.Event
-    ) -> None:
+    def __init__(self, tenant: Tenant, events: Events, stopping: threading.Event) -> None:
         self._tenant = tenant
-        self._library = library
-        self._idle_seconds = idle_seconds
+        self._events = events
+        self._library = Library(())
+        self._idle_seconds = 0.0
         self._stopping = stopping
         self._publishes = threading.BoundedSemaphore(MAX_PUBLISHES)
+
+    def configure(self, library: Library, idle_seconds: float) -> None:
+        """Answer like this from now on.
+
+        Args:
+            library: the models that the daemon may read itself.
+            idle_seconds: a client that sends nothing for this long in mid-publish is cut off.
+        """
+        self._library = library
+        self._idle_seconds = idle_seconds
 
     @answers
     def Publish(  # noqa: N802
@@ -155,7 +189,7 @@ class Servicer(TetrisServicer):
         self, request: pb.ListSegmentsRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.Segment]:
         """Every segment."""
-        return iter([segment_to_wire(s) for s in self._tenant.segments_info()])
+        return iter([segment_to_wire(s) for s in self._tenant.segments_info(request.model)])
 
     @answers
     def ListLeases(  # noqa: N802
@@ -179,6 +213,31 @@ class Servicer(TetrisServicer):
     ) -> pb.GetStatsResponse:
         """The numbers."""
         return stats_to_wire(self._tenant.stats())
+
+    @answers
+    def ListPublishes(  # noqa: N802
+        self, request: pb.ListPublishesRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.Publishing]:
+        """Every publish under way."""
+        return iter([publishing_to_wire(each) for each in self._tenant.publishing()])
+
+    @answers_stream
+    def Watch(  # noqa: N802
+        self, request: pb.WatchRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.Event]:
+        """The tenant's events as they come."""
+        yield from watched(self._events, self._tenant.name, context)
+
+    @answers
+    def ReportFallback(  # noqa: N802
+        self, request: pb.ReportFallbackRequest, context: grpc.ServicerContext
+    ) -> pb.ReportFallbackResponse:
+        """A model that was loaded the stock way."""
+        known = request.reason in pb.ReportFallbackRequest.Reason.values()
+        reason = request.reason if known else pb.ReportFallbackRequest.FAILED
+        name = pb.ReportFallbackRequest.Reason.Name(reason).lower()
+        self._tenant.fallback(request.model[:_MAX_NAME], name)
+        return pb.ReportFallbackResponse()
 
     @contextmanager
     def _place(self) -> Iterator[None]:

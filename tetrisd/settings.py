@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import ipaddress
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 from tetris import quantities
 from tetris.errors import InvalidModelError, NotFoundError, TetrisError
 from tetris.settings import DEFAULT_SOCKET
+from tetrisd.logs import FORMATS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -69,6 +71,24 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError
     return int(text)
+
+
+def _log_format(text: str) -> str:
+    if text not in FORMATS:
+        raise ValueError
+    return text
+
+
+def _metrics(text: str) -> str:
+    """A path, or a host of the loopback and a port: who scrapes sees every tenant's name."""
+    if text.startswith("/") or not text:
+        return text
+    host, colon, port = text.rpartition(":")
+    if not colon or not ipaddress.ip_address(host.strip("[]")).is_loopback:
+        raise ValueError
+    if not 0 <= _count(port) <= 65535:
+        raise ValueError
+    return text
 
 
 def _sharing(text: str) -> str:
@@ -140,9 +160,22 @@ class Settings:
     idle_seconds: float = _setting(
         30.0, "a publisher that sends nothing for this long is cut off", _positive
     )
+    metrics: str = _setting(
+        "",
+        "where Prometheus scrapes: an address of the loopback, 127.0.0.1:9464, or a unix socket",
+        _metrics,
+        shown="default: nowhere",
+    )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR", _level)
+    log_format: str = _setting(
+        "auto", "'text', 'json', or 'auto': JSON where the journal reads it", _log_format
+    )
     tenants: tuple[TenantSettings, ...] = (TenantSettings(),)
 
+
+# What a running daemon cannot change.
+_FIXED = ("root", "admin_socket", "metrics", "log_format")
+_FIXED_OF_TENANT = ("socket", "socket_mode", "group", "sharing")
 
 Table = TypeVar("Table", Settings, TenantSettings)
 
@@ -153,27 +186,69 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     Raises:
         SystemExit: with status 2 and one sentence, for what cannot be read.
     """
-    parser = _parser()
-    flags = {n: v for n, v in vars(parser.parse_args(arguments)).items() if v is not None}
-    config = flags.pop("config", None) or environment.get("TETRISD_CONFIG")
     try:
-        from_file = _file(Path(config)) if config else {}
-        tenants = from_file.pop("tenants", None)
-        given = {**from_file, **_environment(environment), **flags}
-        settings = _table(Settings, {n: given.pop(n) for n in list(given) if n in _names(Settings)})
-        if tenants is None:
-            described: tuple[TenantSettings, ...] = (_table(TenantSettings, given),)
-        elif given:
-            raise InvalidModelError(
-                f"{', '.join(given)}: {config} describes the tenants, say it there"
-            )
-        else:
-            described = _tenants(tenants)
-        settings = dataclasses.replace(settings, tenants=described)
-        _check_sockets(settings)
+        return read(arguments, environment)
     except TetrisError as refused:
-        parser.error(str(refused))
+        _parser().error(str(refused))
+
+
+def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
+    """The same, for who goes on with the settings it has.
+
+    Raises:
+        TetrisError: something in the file or the environment cannot be read.
+    """
+    flags = {n: v for n, v in vars(_parser().parse_args(arguments)).items() if v is not None}
+    config = flags.pop("config", None) or environment.get("TETRISD_CONFIG")
+    from_file = _file(Path(config)) if config else {}
+    tenants = from_file.pop("tenants", None)
+    given = {**from_file, **_environment(environment), **flags}
+    settings = _table(Settings, {n: given.pop(n) for n in list(given) if n in _names(Settings)})
+    if tenants is None:
+        described: tuple[TenantSettings, ...] = (_table(TenantSettings, given),)
+    elif given:
+        raise InvalidModelError(f"{', '.join(given)}: {config} describes the tenants, say it there")
+    else:
+        described = _tenants(tenants)
+    settings = dataclasses.replace(settings, tenants=described)
+    _check_sockets(settings)
     return settings
+
+
+def reloaded(old: Settings, new: Settings) -> Settings:
+    """What a reload makes of ``new``: what only a start can change stays as it is."""
+    known = {tenant.name: tenant for tenant in old.tenants}
+    tenants = tuple(
+        _keeping(known.get(tenant.name, tenant), tenant, _FIXED_OF_TENANT) for tenant in new.tenants
+    )
+    return dataclasses.replace(_keeping(old, new, _FIXED), tenants=tenants)
+
+
+def differences(old: Settings, new: Settings) -> list[str]:
+    """What is different, a line each."""
+    found = _different("", old, new)
+    before = {tenant.name: tenant for tenant in old.tenants}
+    after = {tenant.name: tenant for tenant in new.tenants}
+    for name in sorted({*before, *after}):
+        if name not in before:
+            found.append(f"tenant {name}: new")
+        elif name not in after:
+            found.append(f"tenant {name}: served no more")
+        else:
+            found += _different(f"tenant {name}, ", before[name], after[name])
+    return found
+
+
+def _keeping(old: Table, new: Table, names: Sequence[str]) -> Table:
+    return dataclasses.replace(new, **{name: getattr(old, name) for name in names})
+
+
+def _different(where: str, old: Table, new: Table) -> list[str]:
+    return [
+        f"{where}{name.replace('_', '-')}: {getattr(old, name)} -> {getattr(new, name)}"
+        for name in _entries(type(old))
+        if getattr(old, name) != getattr(new, name)
+    ]
 
 
 def _entries(table: type) -> dict[str, dataclasses.Field[Any]]:

@@ -9,12 +9,19 @@ from tetris.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class SegmentInfo:
-    """One resident segment: how many models name it, and whether anybody maps it now."""
+    """One resident segment.
+
+    Attributes:
+        referenced: somebody maps it now.
+        models: fingerprints of those that name it.
+        since_unix_ns: when the oldest of these models was published.
+    """
 
     digest: bytes
     nbytes: int
     referenced: bool
-    models: int
+    models: list[bytes]
+    since_unix_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,7 @@ class Stats:
         huge_pages: whether segments get them.
         limit: what may be resident; 0: no limit.
         charged: what counts against the limit.
+        started_unix_ns: when the daemon began.
         quarantined: segments found damaged and taken out, still kept.
     """
 
@@ -49,6 +57,7 @@ class Stats:
     huge_pages: bool
     limit: int
     charged: int
+    started_unix_ns: int
     quarantined: int = 0
 
     @property

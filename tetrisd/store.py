@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +13,7 @@ from tetris.manifest import Manifest
 from tetrisd import files, steps
 from tetrisd.admission import Admission
 from tetrisd.clock import Clock
+from tetrisd.events import ASKED, COLLECTED, EXPIRED, Events, Kind
 from tetrisd.room import Limits
 from tetrisd.root import Root, pool_of
 from tetrisd.segments import Segments
@@ -47,18 +50,27 @@ class Store:
         root: the directory, owned.
         settings: limits, and the tenants.
         clock: the two times.
+        events: told of every decision.
     """
 
-    def __init__(self, root: Root, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        root: Root,
+        settings: Settings,
+        clock: Clock | None = None,
+        events: Events | None = None,
+    ) -> None:
         self._root = root
         self._settings = settings
         self._clock = clock or Clock()
+        self.events = events or Events(self._clock)
         self._limits = Limits(root.quarantine, settings.capacity, settings.headroom)
+        self._configuring = threading.Lock()
         self._pools: dict[str, Segments] = {}
         self._tenants: dict[str, Tenant] = {}
         self._admission = Admission(self._limits, self.tenants, self._taken)
         for tenant in settings.tenants:
-            self._add(tenant, settings.keep_alive)
+            self._add(tenant)
         for name in sorted(root.pools()):
             self._pool(name)
 
@@ -73,7 +85,6 @@ class Store:
             for pool in self._pools.values():
                 self._recover(pool)
             files.sweep_drafts(self._root.quarantine)
-            self._forget_abandoned()
 
     def tenants(self) -> Sequence[Tenant]:
         """Every tenant, also those that are configured no more and still hold something."""
@@ -100,33 +111,36 @@ class Store:
         manifest = owner.models.lookup(model)
         if manifest.pinned:
             raise ConflictError(f"model {manifest.name} is pinned: unpin it first")
-        with steps.of("evict"):
-            freed = owner.drop(manifest)
-            if freed is not None:
-                return Evicted(True, 0, freed)
-            owner.change(manifest, keep_alive=0)
+        freed = owner.drop(manifest, ASKED)
+        if freed is not None:
+            return Evicted(True, 0, freed)
+        owner.change(manifest, keep_alive=0)
         return Evicted(False, len(owner.leases.live(manifest.fingerprint)), 0)
 
     def look(self) -> None:
         """What is to be done every second: end leases whose holder died, and drop what is due."""
         for tenant in self.tenants():
             self._look(tenant)
+        self._forget_abandoned()
         for pool in self._pools.values():
             pool.settle_lingering()
 
     def collect(self) -> Collected:
         """Remove every unused, unpinned model, and segments that nobody names or maps."""
         segments, taken = self._resident(), self._taken()
-        dropped = [
-            self._drop(tenant, manifest, "collected")
+        dropped = sum(
+            tenant.drop(manifest, COLLECTED) is not None
             for tenant in self.tenants()
             for manifest in tenant.models.all()
-        ]
+        )
         for pool in self._pools.values():
             pool.settle_lingering()
         for name, _ in files.regular(self._root.quarantine):
             files.remove(self._root.quarantine, name)
-        return Collected(sum(dropped), segments - self._resident(), max(0, taken - self._taken()))
+        done = Collected(dropped, segments - self._resident(), max(0, taken - self._taken()))
+        what = f"{done.models} models and {done.segments} segments"
+        self.events.say(Kind.GARBAGE_COLLECTED, nbytes=done.freed, reason=what)
+        return done
 
     def quarantine(self, pool: Segments, digest: bytes, why: str) -> None:
         """Serve a segment never again: out of every view, and the models that name it go.
@@ -136,15 +150,7 @@ class Store:
         lost: list[Manifest] = []
         with steps.of("quarantine"), pool.whole:
             for tenant in self._members(pool):
-                for manifest in tenant.lose(digest):
-                    lost.append(manifest)
-                    log.error(
-                        "model %s of %s is published no more: segment %s %s",
-                        manifest.name,
-                        tenant.name,
-                        digest.hex(),
-                        why,
-                    )
+                lost += tenant.lose(digest, why)
             pool.quarantine(digest)
         for segment in {d for manifest in lost for d in manifest.segments}:
             pool.settle(segment)
@@ -165,6 +171,7 @@ class Store:
             huge_pages=self._root.huge_pages,
             limit=self._limits.capacity(),
             charged=self._taken(),
+            started_unix_ns=self.events.began_unix_ns,
             quarantined=sum(1 for _ in files.regular(self._root.quarantine)),
         )
 
@@ -189,7 +196,38 @@ class Store:
             yield from verifier.files(pools, self.tenants())
             yield from verifier.segments([(pool, pool.index.segments()) for pool in pools])
 
-    def _add(self, settings: TenantSettings, keep_alive: float) -> None:
+    def tmpfs(self) -> tuple[int, int, int]:
+        """Size of the tmpfs in bytes, what is free on it, and how many files it can take."""
+        fs = os.fstatvfs(self._root.quarantine)
+        return fs.f_blocks * fs.f_frsize, fs.f_bavail * fs.f_frsize, fs.f_favail
+
+    def fair_share(self, tenant: Tenant) -> int:
+        """Bytes of its segments, each divided by the number of tenants that name it."""
+        members = [other.models.index for other in self._members(tenant.segments)]
+        share = sum(
+            nbytes / max(1, sum(1 for index in members if index.users(digest)))
+            for digest, nbytes in tenant.models.index.segments().items()
+        )
+        return round(share)
+
+    def configure(self, settings: Settings) -> None:
+        """Take other limits, and other tenants, from now on.
+
+        Who is configured no more is not served any longer, and goes with its last user.
+        """
+        with self._configuring:
+            self._settings = settings
+            self._limits.configure(settings.capacity, settings.headroom)
+            for described in settings.tenants:
+                if described.name in self._tenants:
+                    known = self._tenants[described.name]
+                    known.abandoned = False
+                    known.configure(described, settings.keep_alive)
+                else:
+                    self._add(described)
+            self._abandon()
+
+    def _add(self, settings: TenantSettings) -> None:
         pool = self._pool(pool_of(settings))
         self._tenants[settings.name] = Tenant(
             settings,
@@ -198,8 +236,9 @@ class Store:
             self._admission.admit,
             lambda digest: self.quarantine(pool, digest, "is not what its name says"),
             self._limits,
-            keep_alive,
+            self._settings.keep_alive,
             self._clock,
+            self.events,
         )
 
     def _pool(self, name: str) -> Segments:
@@ -230,33 +269,29 @@ class Store:
         for name in sorted(self._root.tenants() - self._tenants.keys()):
             if TENANT_NAME.fullmatch(name):
                 sharing = "tenant" if name in self._pools else "host"
-                self._add(TenantSettings(name, socket_mode=0o600, sharing=sharing), 0)
+                self._add(TenantSettings(name, socket_mode=0o600, sharing=sharing))
+        self._abandon()
+
+    def _abandon(self) -> None:
+        configured = {tenant.name for tenant in self._settings.tenants}
+        for name in self._tenants.keys() - configured:
+            log.info("tenant %s is configured no more: it goes with its last user", name)
+            self._tenants[name].abandoned = True
 
     def _forget_abandoned(self) -> None:
-        configured = {tenant.name for tenant in self._settings.tenants}
-        for name in list(self._tenants.keys() - configured):
-            self._look(self._tenants[name])
-            if self._root.forget(name):
-                log.info("tenant %s is configured no more: forgotten", name)
-                del self._tenants[name]
-            else:
-                log.info("tenant %s is configured no more: it goes with its last user", name)
-
-    def _drop(self, tenant: Tenant, manifest: Manifest, why: str) -> bool:
-        with steps.of("evict"):
-            freed = tenant.drop(manifest)
-        if freed is None:
-            return False
-        log.info(
-            "model %s of %s evicted: %s; %d bytes freed", manifest.name, tenant.name, why, freed
-        )
-        return True
+        """Remove those whose last user is gone."""
+        with self._configuring:
+            for tenant in [t for t in self.tenants() if t.abandoned]:
+                if self._root.forget(tenant.name):
+                    log.info("tenant %s is configured no more: forgotten", tenant.name)
+                    del self._tenants[tenant.name]
+                    tenant.leave()
 
     def _look(self, tenant: Tenant) -> None:
         tenant.leases.live()
         for manifest in tenant.models.all():
             if tenant.is_due(manifest):
-                self._drop(tenant, manifest, "unused for its time")
+                tenant.drop(manifest, EXPIRED)
 
     def _resident(self) -> int:
         return sum(1 for pool in self._pools.values() for _ in pool.resident())

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
-from tetris.errors import InvalidModelError
+from tetris.errors import InvalidModelError, TetrisError
 from tetris.manifest import Manifest
 from tetris.shm import DIGEST_SIZE
+from tetris.status import details_of
 from tetris.v1 import tetris_pb2 as pb
 from tetrisd import files, steps
 from tetrisd.clock import Clock
+from tetrisd.events import DIED, RELEASED, Events, Kind, error_name
 from tetrisd.leases import Lease, Leases
 from tetrisd.models import Models
-from tetrisd.publish import Publisher
+from tetrisd.publish import Publisher, Publishing
 from tetrisd.room import Limits, Need, Reservation
 from tetrisd.root import Place
 from tetrisd.segments import Member, Segments
 from tetrisd.settings import TenantSettings
 from tetrisd.sources import Source
 from tetrisd.stats import ModelInfo, SegmentInfo, Stats
-
-log = logging.getLogger("tetrisd")
 
 _SECOND = 1_000_000_000
 # A publisher may ask for its model to be kept for so long; longer is what a pin is for.
@@ -43,10 +43,11 @@ class Tenant:
         limits: what the store as a whole may hold.
         keep_alive: seconds that an unused model stays if it does not say otherwise.
         clock: the two times.
+        events: told of every decision.
 
     Attributes:
-        quota: bytes that it may hold; 0: no limit.
         promised: bytes of publishes under way.
+        abandoned: configured no more: nothing keeps its models but their users.
     """
 
     def __init__(
@@ -59,22 +60,20 @@ class Tenant:
         limits: Limits,
         keep_alive: float,
         clock: Clock,
+        events: Events,
     ) -> None:
         self.name = settings.name
-        self.settings = settings
-        self.quota = settings.quota
         self.segments = segments
         self._place = place
         self._limits = limits
-        self._keep_alive = keep_alive
         self._clock = clock
+        self._events = events
         self.promised = 0
+        self.abandoned = False
         # Held while a lease is made, and while a model is found to have none and goes.
         self._lifetime = threading.Lock()
         self.models = Models(place.models, clock.boot_ns, segments.index)
-        self.leases = Leases(
-            place.leases, place.view, clock, settings.max_leases, self._lease_ended
-        )
+        self.leases = Leases(place.leases, place.view, clock, self._lease_ended)
         self._publisher = Publisher(
             segments,
             self.models,
@@ -84,6 +83,23 @@ class Tenant:
             clock.wall_ns,
         )
         segments.join(Member(place.view, self.models.index))
+        self.configure(settings, keep_alive)
+
+    def configure(self, settings: TenantSettings, keep_alive: float) -> None:
+        """Take other limits from now on; its name, socket and sharing stay."""
+        self.settings = settings
+        self.leases.limit = settings.max_leases
+        self._keep_alive = keep_alive
+
+    @property
+    def quota(self) -> int:
+        """Bytes that it may hold; 0: no limit."""
+        return self.settings.quota
+
+    def set_quota(self, nbytes: int) -> None:
+        """Give it another, until its settings are read again."""
+        self.settings = replace(self.settings, quota=nbytes)
+        self._say(Kind.QUOTA_CHANGED, nbytes=nbytes)
 
     # What clients ask for.
 
@@ -95,16 +111,35 @@ class Tenant:
         wanted: Callable[[], bool] = lambda: True,
         patient: Callable[[], bool] = lambda: True,
     ) -> tuple[Manifest, bool]:
-        """See :meth:`tetrisd.publish.Publisher.publish`."""
+        """Make a model resident: see :meth:`tetrisd.publish.Publisher.publish`.
+
+        Returns:
+            The manifest, and whether this call published it.
+        """
         _check_fingerprint(source.fingerprint)
         if keep_alive is not None and not 0 <= keep_alive <= _LONGEST_KEEP_ALIVE:
             raise InvalidModelError(
                 f"model {source.name}: keep-alive is {keep_alive} s, "
                 f"give 0 to {_LONGEST_KEEP_ALIVE}"
             )
-        return self._publisher.publish(
-            source, keep_alive=keep_alive, wanted=wanted, patient=patient
-        )
+        begin = self._clock.boot_ns()
+        about = {"model": source.name, "fingerprint": source.fingerprint}
+        try:
+            manifest, written = self._publisher.publish(
+                source, keep_alive=keep_alive, wanted=wanted, patient=patient
+            )
+        except TetrisError as refused:
+            self._refused(Kind.PUBLISH_REFUSED, refused, **about)
+            raise
+        if written is not None:
+            self._say(
+                Kind.MODEL_PUBLISHED, nbytes=written, seconds=self._seconds_since(begin), **about
+            )
+        return manifest, written is not None
+
+    def publishing(self) -> list[Publishing]:
+        """See :meth:`tetrisd.publish.Publisher.under_way`."""
+        return self._publisher.under_way()
 
     def attach(
         self, fingerprint: bytes, pid: int, command: str, host: str
@@ -116,11 +151,29 @@ class Tenant:
             NoSpaceError: too many leases are open.
         """
         _check_fingerprint(fingerprint)
-        with steps.of("attach"), self._lifetime:
-            manifest = self.models.get(fingerprint)
-            lease = self.leases.create(fingerprint, manifest.name, pid, command, host)
+        begin = self._clock.boot_ns()
+        try:
+            with steps.of("attach"), self._lifetime:
+                manifest = self.models.get(fingerprint)
+                lease = self.leases.create(fingerprint, manifest.name, pid, command, host)
+        except TetrisError as refused:
+            self._refused(Kind.ATTACH_REFUSED, refused, fingerprint=fingerprint, pid=pid)
+            raise
         self.models.use(fingerprint)
+        self._say(
+            Kind.MODEL_ATTACHED,
+            model=manifest.name,
+            fingerprint=fingerprint,
+            nbytes=manifest.nbytes,
+            seconds=self._seconds_since(begin),
+            lease=lease.id,
+            pid=pid,
+        )
         return lease, manifest
+
+    def fallback(self, model: str, reason: str) -> None:
+        """A client says that it loaded a model without sharing."""
+        self._say(Kind.FALLBACK_REPORTED, model=model, reason=reason)
 
     def release(self, lease: str) -> bool:
         """See :meth:`tetrisd.leases.Leases.release`."""
@@ -143,14 +196,19 @@ class Tenant:
         """One published model."""
         return self._info(manifest, len(self.leases.live(manifest.fingerprint)))
 
-    def segments_info(self) -> list[SegmentInfo]:
-        """Every segment that its models name, largest first.
+    def segments_info(self, model: str = "") -> list[SegmentInfo]:
+        """Every segment that its models name, or that one of them names, largest first.
 
-        Where another tenant names it too, this one is told only of its own leases: whether somebody
-        else maps a segment is not its business.
+        Where another tenant names it too, this one is told only of its own leases and since when it
+        has it: whether somebody else has or maps a segment is not its business.
         """
+        wanted = self.models.lookup(model).segments if model else None
         leased = {d for m in self._leased() for d in m.segments}
         own, shared = self.models.index, self.models.shared
+        named: dict[bytes, list[Manifest]] = {}
+        for manifest in self.models.all():  # oldest first
+            for digest in manifest.segments:
+                named.setdefault(digest, []).append(manifest)
         found = [
             SegmentInfo(
                 digest,
@@ -158,9 +216,11 @@ class Tenant:
                 digest in leased
                 if own.users(digest) != shared.users(digest)
                 else self.segments.is_referenced(digest),
-                own.users(digest),
+                [manifest.fingerprint for manifest in named[digest]],
+                named[digest][0].published_unix_ns,
             )
             for digest, nbytes in own.segments().items()
+            if digest in named and (wanted is None or digest in wanted)
         ]
         return sorted(found, key=lambda s: (-s.nbytes, s.digest))
 
@@ -178,6 +238,7 @@ class Tenant:
             huge_pages=self._place.huge_pages,
             limit=self.quota or self._limits.capacity(),
             charged=self.charged(),
+            started_unix_ns=self._events.began_unix_ns,
         )
 
     # What policy needs.
@@ -193,31 +254,43 @@ class Tenant:
 
     def is_due(self, manifest: Manifest) -> bool:
         """Whether it has been unused for as long as it may stay."""
+        if self.abandoned:
+            return True
         return not manifest.pinned and self._idle_ns(manifest) >= self._stays(manifest) * _SECOND
 
     def is_idle(self, manifest: Manifest) -> bool:
         """Whether nobody has a lease on it, and no pin keeps it."""
-        return not manifest.pinned and not self.leases.live(manifest.fingerprint)
+        pinned = manifest.pinned and not self.abandoned
+        return not pinned and not self.leases.live(manifest.fingerprint)
 
-    def drop(self, manifest: Manifest) -> int | None:
+    def drop(self, manifest: Manifest, why: str) -> int | None:
         """Take a model away unless it is in use or pinned.
+
+        Args:
+            manifest: which.
+            why: what the event says.
 
         Returns:
             Bytes that this gave back; None when it stays.
         """
-        with self._lifetime:
-            current = self.models.find(manifest.fingerprint)
-            if current is None or not self.is_idle(current):
-                return None
-            self.models.remove(current)
-        return self._settle(current.segments)
+        with steps.of("evict"):
+            with self._lifetime:
+                current = self.models.find(manifest.fingerprint)
+                if current is None or not self.is_idle(current):
+                    return None
+                self.models.remove(current)
+            freed = self._settle(current.segments)
+        self._said(Kind.MODEL_EVICTED, current, nbytes=freed, reason=why)
+        return freed
 
-    def lose(self, digest: bytes) -> list[Manifest]:
+    def lose(self, digest: bytes, why: str) -> list[Manifest]:
         """Drop every model that names a segment whose bytes are lost, in use or not."""
         with self._lifetime:
             lost = [m for m in self.models.all() if digest in m.segments]
             for manifest in lost:
                 self.models.remove(manifest)
+        for manifest in lost:
+            self._said(Kind.MODEL_DAMAGED, manifest, reason=f"segment {digest.hex()} {why}")
         return lost
 
     def _settle(self, digests: Iterable[bytes]) -> int:
@@ -227,7 +300,10 @@ class Tenant:
     def change(self, manifest: Manifest, **policy: object) -> Manifest:
         """See :meth:`tetrisd.models.Models.change`."""
         with steps.of("change"), self._lifetime:
-            return self.models.change(manifest.fingerprint, **policy)
+            changed = self.models.change(manifest.fingerprint, **policy)
+        reason = ", ".join(f"{name} is {value}" for name, value in policy.items())
+        self._said(Kind.MODEL_CHANGED, changed, reason=reason)
+        return changed
 
     def mend(self) -> Iterator[tuple[str, str]]:
         """Bring manifests and links back to what they must be; each file, and what was wrong."""
@@ -244,6 +320,10 @@ class Tenant:
             yield f"leases/{self.name}/{name}", "is not ours: left alone"
         for name, fault in self.segments.mend(self._place.view, self.models.index):
             yield f"tenants/{self.name}/{name}", fault
+
+    def leave(self) -> None:
+        """Be gone: nothing of it is left."""
+        self.segments.leave(self._place.view)
 
     def load(self, resident: dict[bytes, int]) -> None:
         """After a start: read models and leases back."""
@@ -268,15 +348,28 @@ class Tenant:
     def _lease_ended(self, lease: Lease, died: bool) -> None:
         self.models.use(lease.fingerprint)
         manifest = self.models.find(lease.fingerprint)
-        log.log(
-            logging.INFO if died else logging.DEBUG,
-            "lease %s of pid %d on %s ended; it held %d segments, %d bytes",
-            lease.id,
-            lease.pid,
-            lease.model,
-            len(manifest.segments) if manifest else 0,
-            manifest.nbytes if manifest else 0,
+        self._say(
+            Kind.LEASE_ENDED,
+            model=lease.model,
+            fingerprint=lease.fingerprint,
+            nbytes=manifest.nbytes if manifest else 0,
+            seconds=self._seconds_since(lease.made_ns),
+            reason=DIED if died else RELEASED,
+            lease=lease.id,
+            pid=lease.pid,
         )
+
+    def _seconds_since(self, boot_ns: int) -> float:
+        return (self._clock.boot_ns() - boot_ns) / _SECOND
+
+    def _say(self, kind: pb.Event.Kind, **details: object) -> None:
+        self._events.say(kind, self.name, **details)
+
+    def _said(self, kind: pb.Event.Kind, manifest: Manifest, **details: object) -> None:
+        self._say(kind, model=manifest.name, fingerprint=manifest.fingerprint, **details)
+
+    def _refused(self, kind: pb.Event.Kind, refused: TetrisError, **details: object) -> None:
+        self._say(kind, reason=details_of(refused), error=error_name(refused), **details)
 
 
 def _check_fingerprint(fingerprint: bytes) -> None:

@@ -65,11 +65,11 @@ def wired(root: Path, models: Path) -> Iterator[list[Any]]:
     try:
         store = Store(opened, settings, Clock(lambda: next(times), lambda: next(times)))
         store.recover()
-        library = Library(tenant.model_root)
-        servicer = Servicer(store.tenant(tenant.name), library, 60, threading.Event())
+        servicer = Servicer(store.tenant(tenant.name), store.events, threading.Event())
+        servicer.configure(Library(tenant.model_root), 60)
         yield [
             (add_TetrisServicer_to_server, servicer),
-            (add_AdminServicer_to_server, Admin(store)),
+            (add_AdminServicer_to_server, Admin(store, store.events, lambda: ([], []))),
         ]
     finally:
         opened.close()
@@ -97,7 +97,7 @@ class _Context:
         raise AssertionError("cut off")
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        return True
+        return False  # it has ended: who watches events stops at once
 
 
 class Handlers:

@@ -29,7 +29,9 @@ def clock():
 
 @pytest.fixture
 def leases(place, clock):
-    return Leases(place.leases, place.view, Clock(lambda: clock[0], lambda: clock[0]), 3)
+    leases = Leases(place.leases, place.view, Clock(lambda: clock[0], lambda: clock[0]))
+    leases.limit = 3
+    return leases
 
 
 def hold(place: Place, lease: str) -> shm.Mapping:
@@ -114,7 +116,8 @@ def test_no_more_than_the_limit_are_open(leases, place, clock):
 def test_who_ended_and_how_is_told(place, clock):
     told = []
     times = Clock(lambda: clock[0], lambda: clock[0])
-    leases = Leases(place.leases, place.view, times, 9, lambda lease, died: told.append(died))
+    leases = Leases(place.leases, place.view, times, lambda lease, died: told.append(died))
+    leases.limit = 9
     leases.release(leases.create(b"f" * 32, "m", 7, "", "").id)
     hold(place, leases.create(b"f" * 32, "m", 7, "", "").id)
     leases.live()
@@ -124,7 +127,8 @@ def test_who_ended_and_how_is_told(place, clock):
 def test_a_clock_that_people_set_ends_no_lease(place):
     """Ages come from the time since boot."""
     wall = [10**18]
-    leases = Leases(place.leases, place.view, Clock(lambda: wall[0], lambda: SECOND), 9)
+    leases = Leases(place.leases, place.view, Clock(lambda: wall[0], lambda: SECOND))
+    leases.limit = 9
     leases.create(b"f" * 32, "m", 7, "", "")
     for jump in (10**18, -(10**18)):
         wall[0] += jump

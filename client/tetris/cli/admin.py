@@ -130,6 +130,14 @@ def quota(arguments: argparse.Namespace) -> Answer:
     return Answer(data, f"{arguments.tenant_name}: {size(done.bytes_charged)} of {limit}")
 
 
+def reload(arguments: argparse.Namespace) -> Answer:
+    """Have the daemon read its settings again."""
+    done = _rpc(arguments).call("Reload", pb.ReloadRequest())
+    data = {"changed": list(done.changed), "needs_restart": list(done.needs_restart)}
+    lines = [*done.changed, *(f"{line} (needs a restart)" for line in done.needs_restart)]
+    return Answer(data, "\n".join(lines) or "nothing is different")
+
+
 def verify(arguments: argparse.Namespace) -> Answer:
     """Compare what is stored with what it must be."""
     request = pb.VerifyRequest()

@@ -89,6 +89,7 @@ _COMMANDS = (
             Argument("bytes", {"type": nbytes, "help": "4GiB; 0: none"}),
         ),
     ),
+    Command("reload", admin.reload, "have the daemon read its settings again"),
     Command(
         "verify",
         admin.verify,

@@ -271,7 +271,7 @@ class WatchRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("kind", "at_unix_ns", "tenant", "model", "fingerprint", "nbytes", "seconds", "reason", "lease", "pid")
+    __slots__ = ("kind", "at_unix_ns", "tenant", "model", "fingerprint", "nbytes", "seconds", "reason", "lease", "pid", "error")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[Event.Kind]
@@ -318,6 +318,7 @@ class Event(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
     kind: Event.Kind
     at_unix_ns: int
     tenant: str
@@ -328,7 +329,8 @@ class Event(_message.Message):
     reason: str
     lease: str
     pid: int
-    def __init__(self, kind: _Optional[_Union[Event.Kind, str]] = ..., at_unix_ns: _Optional[int] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., fingerprint: _Optional[bytes] = ..., nbytes: _Optional[int] = ..., seconds: _Optional[float] = ..., reason: _Optional[str] = ..., lease: _Optional[str] = ..., pid: _Optional[int] = ...) -> None: ...
+    error: str
+    def __init__(self, kind: _Optional[_Union[Event.Kind, str]] = ..., at_unix_ns: _Optional[int] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., fingerprint: _Optional[bytes] = ..., nbytes: _Optional[int] = ..., seconds: _Optional[float] = ..., reason: _Optional[str] = ..., lease: _Optional[str] = ..., pid: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
 
 class ReportFallbackRequest(_message.Message):
     __slots__ = ("reason", "model")

@@ -1,0 +1,125 @@
+"""Where Prometheus scrapes: HTTP on the loopback or a unix socket, small and bounded."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from tetris.errors import NotAllowedError
+from tetrisd.server import prepare
+
+# Scrapes at once, and seconds that a client may take: whoever holds more is sent away.
+_AT_ONCE = 4
+_SECONDS = 10
+
+
+class Scrapes:
+    """A server that answers scrapes; ends with :meth:`stop`."""
+
+    def __init__(self, server: _Server, path: Path | None) -> None:
+        self._server = server
+        self._path = path
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="metrics")
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Answer nobody any more; who is being answered has ``seconds``."""
+        self._stopping = True
+        self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for a client
+        self._thread.join(seconds)
+        self._server.server_close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _run(self) -> None:
+        # Not serve_forever, which looks twice a second whether it should end.
+        while not self._stopping:
+            self._server.handle_request()
+
+
+def serve(registry: CollectorRegistry, where: str) -> Scrapes:
+    """Answer scrapes of ``registry``.
+
+    Args:
+        registry: what is scraped.
+        where: ``HOST:PORT`` on the loopback, or the absolute path of a unix socket.
+
+    Raises:
+        ConflictError, NotAllowedError: it cannot be had.
+    """
+    path = Path(where) if where.startswith("/") else None
+    if path is not None:
+        prepare(path)
+    try:
+        server = _Server(where) if path is None else _UnixServer(where)
+    except OSError as failed:
+        raise NotAllowedError(f"metrics on {where}: {failed.strerror}") from None
+    server.set_app(make_wsgi_app(registry, disable_compression=True))
+    return Scrapes(server, path)
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _SECONDS
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
+        """Nothing: a scrape is no decision."""
+
+    def address_string(self) -> str:
+        """A unix socket's peer has none."""
+        return "local"
+
+
+class _Server(WSGIServer):
+    timeout = None
+
+    def __init__(self, where: str) -> None:
+        host, _, port = where.rpartition(":")
+        host = host.strip("[]")
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._places = threading.BoundedSemaphore(_AT_ONCE)
+        super().__init__((host, int(port)), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, if there is a place."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        threading.Thread(target=self._answer, args=(request, client_address), daemon=True).start()
+
+    def _answer(self, request: Any, client_address: Any) -> None:
+        try:
+            self.finish_request(request, client_address)
+        except OSError:
+            pass  # the client went away, or took too long
+        finally:
+            self.shutdown_request(request)
+            self._places.release()
+
+
+class _UnixServer(_Server):
+    def __init__(self, where: str) -> None:
+        self.address_family = socket.AF_UNIX
+        self._places = threading.BoundedSemaphore(_AT_ONCE)
+        before = os.umask(0o117)  # its group may scrape too
+        try:
+            WSGIServer.__init__(self, where, _Handler)  # type: ignore[arg-type]
+        finally:
+            os.umask(before)
+
+    def server_bind(self) -> None:
+        """Bind to a path, which has no port to be asked for."""
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = "localhost", 0
+        self.setup_environ()
+
+    def get_request(self) -> tuple[Any, Any]:
+        """A client, with an address for who asks for one."""
+        request, _ = self.socket.accept()
+        return request, ("local", 0)
