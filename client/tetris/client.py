@@ -12,7 +12,16 @@ from collections.abc import Iterator
 import grpc
 
 from tetris.attachment import Attachment
-from tetris.errors import ConflictError, NotAllowedError, NotFoundError, TetrisError
+from tetris.errors import (
+    ConflictError,
+    CorruptDataError,
+    InvalidModelError,
+    NoSpaceError,
+    NotAllowedError,
+    NotFoundError,
+    TetrisError,
+    UnavailableError,
+)
 from tetris.formats.model import CheckpointFiles
 from tetris.manifest import Manifest
 from tetris.rpc import Rpc
@@ -26,6 +35,13 @@ log = logging.getLogger("tetris")
 # Seconds for which an attach goes on trying to publish, and between two tries.
 _PATIENCE = 600.0
 _PAUSE = 0.1
+
+
+_FALLBACKS = (
+    (CorruptDataError, pb.ReportFallbackRequest.CORRUPT),
+    ((InvalidModelError, NotFoundError), pb.ReportFallbackRequest.UNREADABLE),
+    ((NoSpaceError, NotAllowedError), pb.ReportFallbackRequest.REFUSED),
+)
 
 
 class Client:
@@ -120,6 +136,18 @@ class Client:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_PAUSE)
+
+    def tell_of_fallback(self, prefix: str, why: Exception) -> None:
+        """Tell the daemon that a model was loaded without sharing, and why: for its metrics."""
+        if isinstance(why, UnavailableError):
+            return  # there is nobody to be told
+        kinds = (kind for error, kind in _FALLBACKS if isinstance(why, error))
+        reason = next(kinds, pb.ReportFallbackRequest.FAILED)
+        request = pb.ReportFallbackRequest(reason=reason, model=_text(prefix)[-200:])
+        try:
+            self.rpc.call("ReportFallback", request, timeout=1.0)
+        except TetrisError as failed:
+            log.debug("the fallback of %s is not reported: %s", prefix, failed)
 
     def release(self, lease: str) -> None:
         """Tell the daemon that a lease ended; it would find out by itself."""

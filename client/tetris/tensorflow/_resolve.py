@@ -88,15 +88,27 @@ def through_daemon(socket: str | None, *, publish: bool) -> Resolver:
     def resolve(prefix: str) -> Resolved:
         if "://" in prefix:
             raise NotFoundError(f"the checkpoint {prefix} is not on a local file system")
-        files = locate_prefix(os.path.abspath(prefix))
+        with _told(client, prefix):
+            files = locate_prefix(os.path.abspath(prefix))
         return Resolved(files.fingerprint, lambda: _attached(client, files, publish=publish))
 
     return resolve
 
 
 @contextmanager
+def _told(client: Client, prefix: str) -> Iterator[None]:
+    """The daemon hears of what is loaded without it, too."""
+    try:
+        yield
+    except Exception as failed:
+        client.tell_of_fallback(prefix, failed)
+        raise
+
+
+@contextmanager
 def _attached(client: Client, files: CheckpointFiles, *, publish: bool) -> Iterator[Attachment]:
-    held = client.attach_or_publish(files) if publish else client.attach(files.fingerprint)
+    with _told(client, files.prefix):
+        held = client.attach_or_publish(files) if publish else client.attach(files.fingerprint)
     yield Attachment(
         view=str(held.view),
         lease=f"{held.lease}.lease",

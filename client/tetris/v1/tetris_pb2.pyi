@@ -339,13 +339,11 @@ class ReportFallbackRequest(_message.Message):
         REASON_UNSPECIFIED: _ClassVar[ReportFallbackRequest.Reason]
         UNREADABLE: _ClassVar[ReportFallbackRequest.Reason]
         CORRUPT: _ClassVar[ReportFallbackRequest.Reason]
-        MISMATCH: _ClassVar[ReportFallbackRequest.Reason]
         REFUSED: _ClassVar[ReportFallbackRequest.Reason]
         FAILED: _ClassVar[ReportFallbackRequest.Reason]
     REASON_UNSPECIFIED: ReportFallbackRequest.Reason
     UNREADABLE: ReportFallbackRequest.Reason
     CORRUPT: ReportFallbackRequest.Reason
-    MISMATCH: ReportFallbackRequest.Reason
     REFUSED: ReportFallbackRequest.Reason
     FAILED: ReportFallbackRequest.Reason
     REASON_FIELD_NUMBER: _ClassVar[int]
