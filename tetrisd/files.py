@@ -103,6 +103,11 @@ def entries(dirfd: int) -> Iterator[os.DirEntry[str]]:
                 yield entry
 
 
+def taken(found: os.stat_result) -> int:
+    """Bytes that a file takes, which are whole pages."""
+    return found.st_blocks * 512
+
+
 def regular(dirfd: int) -> Iterator[tuple[str, os.stat_result]]:
     """The regular files of a directory, drafts left out, and what ``lstat`` says of each."""
     for entry in entries(dirfd):

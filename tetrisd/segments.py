@@ -292,11 +292,11 @@ class Segments:
         found = os.stat(name, dir_fd=self._objects, follow_symlinks=False)
         files.remove(self._objects, name)
         steps.reached("settle: removed")
-        return found.st_blocks * 512
+        return files.taken(found)
 
 
 def _blocks(entry: os.DirEntry[str]) -> int:
     try:
-        return entry.stat(follow_symlinks=False).st_blocks * 512
+        return files.taken(entry.stat(follow_symlinks=False))
     except FileNotFoundError:
         return 0

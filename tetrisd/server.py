@@ -22,7 +22,7 @@ from tetris.v1.tetris_pb2_grpc import TetrisServicer, add_TetrisServicer_to_serv
 from tetrisd import steps
 from tetrisd.root import give_to_group, readable
 from tetrisd.service import MAX_PUBLISHES
-from tetrisd.watch import Watch, WatchedCalls
+from tetrisd.stalls import EndStalls, Stalls
 
 # gRPC takes a thread for a call before its request is there, and a publish keeps one for as long as
 # it takes: every call that connections can have in flight must find one. They are made when needed.
@@ -105,9 +105,7 @@ def _serve(
     made = prepare(path)
     steps.reached("start: socket's place clear")
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc")
-    server = grpc.server(
-        threads, options=_OPTIONS, interceptors=[WatchedCalls(Watch(_CALL_SECONDS))]
-    )
+    server = grpc.server(threads, options=_OPTIONS, interceptors=[EndStalls(Stalls(_CALL_SECONDS))])
     add(server)
     checks = health.HealthServicer(
         experimental_thread_pool=ThreadPoolExecutor(2, thread_name_prefix="health")

@@ -299,4 +299,4 @@ class Store:
     def _taken(self) -> int:
         pools = sum(pool.allocated() for pool in self._pools.values())
         quarantined = files.regular(self._root.quarantine)
-        return pools + sum(found.st_blocks * 512 for _, found in quarantined)
+        return pools + sum(files.taken(found) for _, found in quarantined)

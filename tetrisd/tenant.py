@@ -249,7 +249,7 @@ class Tenant:
         A segment stays in the view until it is neither named nor mapped by anybody.
         """
         links = files.regular(self._place.view)
-        shown = sum(found.st_blocks * 512 for name, found in links if files.HEX.fullmatch(name))
+        shown = sum(files.taken(found) for name, found in links if files.HEX.fullmatch(name))
         return shown + self.promised
 
     def is_due(self, manifest: Manifest) -> bool:

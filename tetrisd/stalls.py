@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 
 
-class Watch:
+class Stalls:
     """Gives up on whatever lasts longer than ``seconds``; one thread watches all of it."""
 
     def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
@@ -24,7 +24,7 @@ class Watch:
         self._now = now
         self._changed = threading.Condition()
         self._open: dict[object, tuple[float, Callable[[], object]]] = {}
-        threading.Thread(target=self._run, name="watch", daemon=True).start()
+        threading.Thread(target=self._run, name="stalls", daemon=True).start()
 
     @contextmanager
     def over(self, give_up: Callable[[], object]) -> Iterator[None]:
@@ -54,15 +54,15 @@ class Watch:
             return [self._open.pop(key)[1] for key in late]
 
 
-class WatchedCalls(grpc.ServerInterceptor):
+class EndStalls(grpc.ServerInterceptor):
     """Watches every wait for a client, but not the work of a call, which may take long.
 
     A call with one request is served as a stream of one: so its thread is watched while it waits.
     A stream of requests with one response, a publish, has a patience of its own.
     """
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, stalls: Stalls) -> None:
+        self._stalls = stalls
 
     def intercept_service(self, continuation: Callable[..., Any], details: Any) -> Any:
         """The handler of a call, watched."""
@@ -89,21 +89,21 @@ class WatchedCalls(grpc.ServerInterceptor):
     def _stream(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
             for response in behaviour(self._only(requests, context), context):
-                with self._watch.over(context.cancel):
+                with self._stalls.over(context.cancel):
                     yield response  # gRPC asks for the next when the client has taken this one
 
         return call
 
     def _dialogue(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._watch.over(context.cancel):
+            with self._stalls.over(context.cancel):
                 yield from behaviour(requests, context)
 
         return call
 
     def _only(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
         try:
-            with self._watch.over(context.cancel):
+            with self._stalls.over(context.cancel):
                 request = next(requests, None)
         except grpc.RpcError:
             request = None  # its other end is gone, and nobody hears what we say

@@ -11,7 +11,7 @@ import pytest
 
 from support import raw
 from support.daemon import wait_until
-from tetrisd.watch import Watch, WatchedCalls
+from tetrisd.stalls import EndStalls, Stalls
 
 SECONDS = 0.3
 
@@ -54,7 +54,7 @@ def echo():
 @pytest.fixture
 def path(tmp_path, echo):
     """The socket of a server with two threads."""
-    calls = WatchedCalls(Watch(SECONDS))
+    calls = EndStalls(Stalls(SECONDS))
     server = grpc.server(ThreadPoolExecutor(2), interceptors=[calls])
     server.add_generic_rpc_handlers([echo])
     server.add_insecure_port(f"unix:{tmp_path}/socket")
