@@ -58,6 +58,11 @@ class Admission:
                 self._promised.remove(reservation)
                 tenant.promised -= reservation.charged
 
+    def wait(self) -> None:
+        """Wait for the decision under way, if there is one."""
+        with self._deciding:
+            pass
+
     def _more(self, tenant: Tenant, model: str, nbytes: int) -> None:
         with self._deciding:
             self._make_room(tenant, Need(model, nbytes, nbytes, 1))

@@ -43,7 +43,8 @@ class Keeper:
 
     Args:
         store: what is kept.
-        alive: told after each look that the work goes on: a look takes every lock that work takes.
+        alive: told every second that the work goes on, unless a look hangs, which takes every lock
+            that the work of others takes.
 
     Attributes:
         scrub: how far it is.
@@ -87,12 +88,14 @@ class Keeper:
                 thread.join()
 
     def _look(self) -> None:
-        pause = _LOOK_SECONDS
-        while not self._stopping.wait(pause):
-            begin = time.monotonic()
-            _whatever_happens(self._store.look)
+        pause = 0.0
+        while not self._stopping.wait(_LOOK_SECONDS):
+            pause -= _LOOK_SECONDS
+            if pause <= 0:
+                begin = time.monotonic()
+                _whatever_happens(self._store.look)
+                pause = (time.monotonic() - begin) / _SHARE
             self._alive()
-            pause = max(_LOOK_SECONDS, (time.monotonic() - begin) / _SHARE)
 
     def _scrubs(self) -> None:
         last = -math.inf

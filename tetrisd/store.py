@@ -13,7 +13,7 @@ from tetris.manifest import Manifest
 from tetrisd import files, steps
 from tetrisd.admission import Admission
 from tetrisd.clock import Clock
-from tetrisd.events import ASKED, COLLECTED, EXPIRED, Events, Kind
+from tetrisd.events import ASKED, COLLECTED, Events, Kind
 from tetrisd.room import Limits
 from tetrisd.root import Root, pool_of
 from tetrisd.segments import Segments
@@ -118,9 +118,13 @@ class Store:
         return Evicted(False, len(owner.leases.live(manifest.fingerprint)), 0)
 
     def look(self) -> None:
-        """What is to be done every second: end leases whose holder died, and drop what is due."""
+        """What is to be done every second: end leases whose holder died, and drop what is due.
+
+        It takes every lock that clients' calls take: that it ends shows that none of them hangs.
+        """
+        self._admission.wait()
         for tenant in self.tenants():
-            self._look(tenant)
+            tenant.look()
         self._forget_abandoned()
         for pool in self._pools.values():
             pool.settle_lingering()
@@ -286,12 +290,6 @@ class Store:
                     log.info("tenant %s is configured no more: forgotten", tenant.name)
                     del self._tenants[tenant.name]
                     tenant.leave()
-
-    def _look(self, tenant: Tenant) -> None:
-        tenant.leases.live()
-        for manifest in tenant.models.all():
-            if tenant.is_due(manifest):
-                tenant.drop(manifest, EXPIRED)
 
     def _resident(self) -> int:
         return sum(1 for pool in self._pools.values() for _ in pool.resident())

@@ -15,7 +15,7 @@ from tetris.status import details_of
 from tetris.v1 import tetris_pb2 as pb
 from tetrisd import files, steps
 from tetrisd.clock import Clock
-from tetrisd.events import DIED, RELEASED, Events, Kind, error_name
+from tetrisd.events import DIED, EXPIRED, RELEASED, Events, Kind, error_name
 from tetrisd.leases import Lease, Leases
 from tetrisd.models import Models
 from tetrisd.publish import Publisher, Publishing
@@ -251,6 +251,15 @@ class Tenant:
         links = files.regular(self._place.view)
         shown = sum(files.taken(found) for name, found in links if files.HEX.fullmatch(name))
         return shown + self.promised
+
+    def look(self) -> None:
+        """End leases whose holder died, and drop models that are due."""
+        with self._lifetime:
+            pass  # one that is never given back must show: see Store.look
+        self.leases.live()
+        for manifest in self.models.all():
+            if self.is_due(manifest):
+                self.drop(manifest, EXPIRED)
 
     def is_due(self, manifest: Manifest) -> bool:
         """Whether it has been unused for as long as it may stay."""
