@@ -6,8 +6,8 @@ import argparse
 from typing import Any
 
 from tetris.cli.answer import (
-    LEASE_HEADS,
-    MODEL_HEADS,
+    LEASE_COLUMNS,
+    MODEL_COLUMNS,
     Answer,
     lease_cells,
     lease_row,
@@ -15,10 +15,21 @@ from tetris.cli.answer import (
     model_row,
     stat_answer,
 )
-from tetris.cli.tables import duration, size, table
+from tetris.cli.tables import Column, Table, duration, size
+from tetris.cli.terminal import RED, Mark
 from tetris.rpc import AdminRpc
 from tetris.v1 import admin_pb2 as pb
 
+_OF = Column("TENANT", least=8)
+_TENANT_COLUMNS = (
+    _OF,
+    ">MODELS",
+    ">LEASES",
+    ">CHARGED",
+    ">QUOTA",
+    "SHARING",
+    Column("SOCKET", least=12),
+)
 # Exit status of a verification that found something.
 DAMAGED = 6
 
@@ -50,8 +61,7 @@ def tenants(arguments: argparse.Namespace) -> Answer:
         )
         for r in rows
     ]
-    heads = ["TENANT", ">MODELS", ">LEASES", ">CHARGED", ">QUOTA", "SHARING", "SOCKET"]
-    return Answer(rows, table(heads, cells))
+    return Answer(rows, Table(_TENANT_COLUMNS, cells))
 
 
 def host(arguments: argparse.Namespace) -> Answer:
@@ -66,7 +76,7 @@ def all_models(arguments: argparse.Namespace) -> Answer:
         pb.ListTenantModelsRequest(),
         lambda m: {"tenant": m.tenant, **model_row(m.model)},
     )
-    return Answer(rows, table(["TENANT", *MODEL_HEADS], _with_tenant(rows, model_cells)))
+    return Answer(rows, Table((_OF, *MODEL_COLUMNS), _with_tenant(rows, model_cells)))
 
 
 def all_leases(arguments: argparse.Namespace) -> Answer:
@@ -76,7 +86,7 @@ def all_leases(arguments: argparse.Namespace) -> Answer:
         pb.ListTenantLeasesRequest(),
         lambda m: {"tenant": m.tenant, **lease_row(m.lease)},
     )
-    return Answer(rows, table(["TENANT", *LEASE_HEADS], _with_tenant(rows, lease_cells)))
+    return Answer(rows, Table((_OF, *LEASE_COLUMNS), _with_tenant(rows, lease_cells)))
 
 
 def pin(arguments: argparse.Namespace) -> Answer:
@@ -148,11 +158,11 @@ def verify(arguments: argparse.Namespace) -> Answer:
         for progress in stub.Verify(request):
             checked = progress.bytes_checked
             findings += [{"subject": f.subject, "fault": f.fault} for f in progress.findings]
-    lines = [f"{f['subject']} {f['fault']}" for f in findings]
+    lines: list[str | Table] = [Mark(f"{f['subject']} {f['fault']}", RED) for f in findings]
     lines.append(f"{size(checked)} verified, {len(findings)} findings")
     return Answer(
         {"bytes_checked": checked, "findings": findings},
-        "\n".join(lines),
+        lines,
         DAMAGED if findings else 0,
     )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from tetris.cli.tables import duration, size, when
+from tetris.cli.tables import Body, Column, Table, duration, size, when
+from tetris.cli.terminal import CYAN, RED, YELLOW, Mark
 from tetris.v1 import tetris_pb2 as pb
 
 
@@ -13,17 +14,36 @@ class Answer(NamedTuple):
 
     Attributes:
         data: what ``--json`` prints.
-        text: for people.
+        text: for people: a sentence, a table, or several of them.
         status: exit status.
     """
 
     data: Any
-    text: str
+    text: Body
     status: int = 0
 
 
-MODEL_HEADS = ["MODEL", "FINGERPRINT", ">TENSORS", ">SIZE", ">LEASES", "STAYS", "PUBLISHED"]
-LEASE_HEADS = ["LEASE", "MODEL", ">PID", "HOST", "STATE", "SINCE", "COMMAND"]
+# Where there is no room, a time goes first, then what only programs need.
+MODEL_COLUMNS = (
+    Column("MODEL", least=16),
+    Column("FINGERPRINT", digits=12, spare=1),
+    Column("TENSORS", right=True),
+    Column("SIZE", right=True),
+    Column("LEASES", right=True),
+    Column("STAYS"),
+    Column("PUBLISHED", spare=2),
+)
+LEASE_COLUMNS = (
+    Column("LEASE", digits=12, spare=2),
+    Column("MODEL", least=16),
+    Column("PID", right=True),
+    Column("HOST", least=10),
+    Column("STATE"),
+    Column("SINCE", spare=1),
+    Column("COMMAND", least=20),
+)
+PINNED = Mark("pinned", CYAN)
+PENDING = Mark("pending", YELLOW)
 
 
 def model_row(m: pb.ModelSummary) -> dict[str, Any]:
@@ -44,10 +64,10 @@ def model_row(m: pb.ModelSummary) -> dict[str, Any]:
 def model_cells(row: dict[str, Any]) -> tuple[object, ...]:
     """The same as a line of a table."""
     left = max(0, row["keep_alive_seconds"] - row["idle_seconds"])
-    stays = "pinned" if row["pinned"] else "in use" if row["leases"] else duration(left)
+    stays = PINNED if row["pinned"] else "in use" if row["leases"] else duration(left)
     return (
         row["name"],
-        row["fingerprint"][:12],
+        row["fingerprint"],
         row["tensors"],
         size(row["bytes"]),
         row["leases"],
@@ -77,9 +97,9 @@ def lease_cells(row: dict[str, Any]) -> tuple[object, ...]:
         row["model"],
         row["pid"],
         row["host"],
-        row["state"],
+        PENDING if row["state"] == PENDING else row["state"],
         when(row["since_unix_ns"]),
-        row["command"][:40],
+        row["command"],
     )
 
 
@@ -99,7 +119,7 @@ def stat_answer(s: pb.GetStatsResponse) -> Answer:
         "huge_pages": s.huge_pages,
     }
     limit = size(s.bytes_limit) if s.bytes_limit else "no limit"
-    rows = [
+    rows: list[tuple[object, object]] = [
         ("models", s.models),
         ("leases", s.leases),
         ("segments", f"{s.segments}, {s.references} referenced"),
@@ -110,5 +130,5 @@ def stat_answer(s: pb.GetStatsResponse) -> Answer:
         ("huge pages", "in effect" if s.huge_pages else "not in effect"),
     ]
     if s.segments_quarantined:
-        rows.append(("damaged", f"{s.segments_quarantined} segments, taken out"))
-    return Answer(data, "\n".join(f"{name:<12}{value}" for name, value in rows))
+        rows.append(("damaged", Mark(f"{s.segments_quarantined} segments, taken out", RED)))
+    return Answer(data, Table(("", ""), rows))

@@ -6,12 +6,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from tetris.cli import admin, tenant
 from tetris.cli.answer import Answer
+from tetris.cli.tables import render
+from tetris.cli.terminal import forgiving, printable, screen_of
 from tetris.errors import (
     InvalidModelError,
     NotFoundError,
@@ -101,15 +103,19 @@ _COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
+    forgiving(sys.stdout)
+    forgiving(sys.stderr)
     given = _parser().parse_args(
-        arguments, argparse.Namespace(socket=None, admin_socket=None, json=False)
+        arguments, argparse.Namespace(socket=None, admin_socket=None, output="table")
     )
     try:
         answer: Answer = given.run(given)
-        print(json.dumps(answer.data, indent=2) if given.json else answer.text, flush=True)  # noqa: T201
+        for line in _lines(answer, given.output):
+            print(line)  # noqa: T201
+        sys.stdout.flush()
         return answer.status
     except TetrisError as failed:
-        print(f"tetrisctl: {failed}", file=sys.stderr)  # noqa: T201
+        print(f"tetrisctl: {printable(str(failed))}", file=sys.stderr)  # noqa: T201
         return next(code for kind, code in _EXITS if isinstance(failed, kind))
     except BrokenPipeError:
         # The reader, a `head` for one, has seen enough; keep the interpreter from complaining too.
@@ -119,9 +125,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _lines(answer: Answer, output: str) -> Iterable[str]:
+    if output == "json":
+        return [json.dumps(answer.data, indent=2)]
+    return render(answer.text, screen_of(sys.stdout, wide=output == "wide"))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its complaints, too, are safe to show: the words may come from a script."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
 def _parser() -> argparse.ArgumentParser:
     # Both before and after the command; SUPPRESS keeps the second from hiding the first.
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument(
         "--socket", help="the daemon's socket (default: TETRIS_SOCKET, or the system's)"
     )
@@ -129,8 +148,16 @@ def _parser() -> argparse.ArgumentParser:
         "--admin-socket",
         help="the administrators' socket (default: TETRIS_ADMIN_SOCKET, or the system's)",
     )
-    common.add_argument("--json", action="store_true", help="print for programs")
-    parser = argparse.ArgumentParser(
+    common.add_argument(
+        "-o",
+        "--output",
+        choices=("table", "wide", "json"),
+        help="table: what fits the screen (default); wide: everything; json: for programs",
+    )
+    common.add_argument(
+        "--json", action="store_const", const="json", dest="output", help="the same as -o json"
+    )
+    parser = _Parser(
         prog="tetrisctl",
         description="One copy of every weight per host.",
         epilog=_EPILOG,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from tetris.cli.answer import (
-    LEASE_HEADS,
-    MODEL_HEADS,
+    LEASE_COLUMNS,
+    MODEL_COLUMNS,
     Answer,
     lease_cells,
     lease_row,
@@ -14,9 +14,12 @@ from tetris.cli.answer import (
     model_row,
     stat_answer,
 )
-from tetris.cli.tables import size, table, when
+from tetris.cli.tables import Column, Table, size, when
 from tetris.rpc import Rpc
 from tetris.v1 import tetris_pb2 as pb
+
+_SEGMENT = Column("SEGMENT", digits=12)
+_TENSOR_COLUMNS = (Column("TENSOR", least=16), "DTYPE", Column("SHAPE", least=8), ">SIZE", _SEGMENT)
 
 
 def publish(arguments: argparse.Namespace) -> Answer:
@@ -45,7 +48,7 @@ def models(arguments: argparse.Namespace) -> Answer:
         pb.ListModelsRequest(),
         model_row,
     )
-    return Answer(rows, table(MODEL_HEADS, [model_cells(r) for r in rows]))
+    return Answer(rows, Table(MODEL_COLUMNS, [model_cells(r) for r in rows]))
 
 
 def show(arguments: argparse.Namespace) -> Answer:
@@ -68,18 +71,18 @@ def show(arguments: argparse.Namespace) -> Answer:
         "published_unix_ns": manifest.published_unix_ns,
         "tensors": tensors,
     }
-    head = f"{manifest.name}  {manifest.fingerprint.hex()}  {when(manifest.published_unix_ns)}"
+    head = f"{manifest.name}, published {when(manifest.published_unix_ns)}"
     rows = [
         (
             t["name"],
             t["dtype"],
             "x".join(map(str, t["shape"])) or "scalar",
             size(t["bytes"]),
-            t["digest"][:12] or "-",
+            t["digest"] or "-",
         )
         for t in tensors
     ]
-    return Answer(data, head + "\n" + table(["TENSOR", "DTYPE", "SHAPE", ">SIZE", "SEGMENT"], rows))
+    return Answer(data, [head, Table(_TENSOR_COLUMNS, rows)])
 
 
 def segments(arguments: argparse.Namespace) -> Answer:
@@ -95,10 +98,10 @@ def segments(arguments: argparse.Namespace) -> Answer:
         },
     )
     cells = [
-        (r["digest"][:12], size(r["bytes"]), r["models"], "yes" if r["referenced"] else "no")
+        (r["digest"], size(r["bytes"]), r["models"], "yes" if r["referenced"] else "no")
         for r in rows
     ]
-    return Answer(rows, table(["SEGMENT", ">SIZE", ">MODELS", "REFERENCED"], cells))
+    return Answer(rows, Table((_SEGMENT, ">SIZE", ">MODELS", "REFERENCED"), cells))
 
 
 def leases(arguments: argparse.Namespace) -> Answer:
@@ -108,7 +111,7 @@ def leases(arguments: argparse.Namespace) -> Answer:
         pb.ListLeasesRequest(),
         lease_row,
     )
-    return Answer(rows, table(LEASE_HEADS, [lease_cells(r) for r in rows]))
+    return Answer(rows, Table(LEASE_COLUMNS, [lease_cells(r) for r in rows]))
 
 
 def stat(arguments: argparse.Namespace) -> Answer:
