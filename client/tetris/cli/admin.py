@@ -133,11 +133,11 @@ def gc(arguments: argparse.Namespace) -> Answer:
 def quota(arguments: argparse.Namespace) -> Answer:
     """Give a tenant another quota, until the daemon's next start."""
     done = _rpc(arguments).call(
-        "SetQuota", pb.SetQuotaRequest(tenant=arguments.tenant_name, bytes=arguments.bytes)
+        "SetQuota", pb.SetQuotaRequest(tenant=arguments.tenant, bytes=arguments.bytes)
     )
     limit = size(arguments.bytes) if arguments.bytes else "no limit"
     data = {"bytes_charged": done.bytes_charged, "bytes_quota": arguments.bytes}
-    return Answer(data, f"{arguments.tenant_name}: {size(done.bytes_charged)} of {limit}")
+    return Answer(data, f"{arguments.tenant}: {size(done.bytes_charged)} of {limit}")
 
 
 def reload(arguments: argparse.Namespace) -> Answer:

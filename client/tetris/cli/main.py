@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
-from tetris.cli import admin, tenant
+from tetris.cli import admin, suggest, tenant
 from tetris.cli.answer import Answer
 from tetris.cli.tables import render
 from tetris.cli.terminal import forgiving, printable, screen_of
@@ -87,7 +87,7 @@ _COMMANDS = (
         admin.quota,
         "give a tenant another quota until the daemon's next start",
         (
-            Argument("tenant_name", {"metavar": "tenant"}),
+            Argument("tenant"),
             Argument("bytes", {"type": nbytes, "help": "4GiB; 0: none"}),
         ),
     ),
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return answer.status
     except TetrisError as failed:
-        print(f"tetrisctl: {printable(str(failed))}", file=sys.stderr)  # noqa: T201
+        print(f"tetrisctl: {printable(suggest.sentence(failed, given))}", file=sys.stderr)  # noqa: T201
         return next(code for kind, code in _EXITS if isinstance(failed, kind))
     except BrokenPipeError:
         # The reader, a `head` for one, has seen enough; keep the interpreter from complaining too.
@@ -135,7 +135,7 @@ class _Parser(argparse.ArgumentParser):
     """Its complaints, too, are safe to show: the words may come from a script."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
+        super().error(printable(suggest.complaint(message)))
 
 
 def _parser() -> argparse.ArgumentParser:
