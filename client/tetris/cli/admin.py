@@ -15,6 +15,7 @@ from tetris.cli.answer import (
     model_row,
     stat_answer,
 )
+from tetris.cli.progress import bar
 from tetris.cli.tables import Column, Table, duration, size
 from tetris.cli.terminal import RED, Mark
 from tetris.rpc import AdminRpc
@@ -154,9 +155,10 @@ def verify(arguments: argparse.Namespace) -> Answer:
     if arguments.model:
         request = pb.VerifyRequest(tenant=arguments.tenant, model=arguments.model)
     checked, findings = 0, []
-    with _rpc(arguments).stub() as stub:
+    with _rpc(arguments).stub() as stub, bar("verify") as show:
         for progress in stub.Verify(request):
             checked = progress.bytes_checked
+            show(checked, progress.bytes_total)
             findings += [{"subject": f.subject, "fault": f.fault} for f in progress.findings]
     lines: list[str | Table] = [Mark(f"{f['subject']} {f['fault']}", RED) for f in findings]
     lines.append(f"{size(checked)} verified, {len(findings)} findings")

@@ -14,7 +14,10 @@ from tetris.cli.answer import (
     model_row,
     stat_answer,
 )
+from tetris.cli.progress import bar, watched
 from tetris.cli.tables import Column, Table, size, when
+from tetris.client import Client
+from tetris.formats.model import locate
 from tetris.rpc import Rpc
 from tetris.v1 import tetris_pb2 as pb
 
@@ -24,9 +27,9 @@ _TENSOR_COLUMNS = (Column("TENSOR", least=16), "DTYPE", Column("SHAPE", least=8)
 
 def publish(arguments: argparse.Namespace) -> Answer:
     """Make a model resident."""
-    import tetris
-
-    manifest = tetris.publish(arguments.path, socket=arguments.socket)
+    client, files = Client(arguments.socket), locate(arguments.path)
+    with bar(files.name) as show, watched(client.rpc, files.fingerprint, show):
+        manifest = client.publish(files, ends_with_call=True)
     data = {
         "fingerprint": manifest.fingerprint.hex(),
         "name": manifest.name,
