@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from tetris.cli.answer import (
-    LEASE_COLUMNS,
-    MODEL_COLUMNS,
-    Answer,
-    lease_cells,
-    lease_row,
-    model_cells,
-    model_row,
-    stat_answer,
-)
+from tetris.cli.answer import Answer
+from tetris.cli.lists import TENANT, model_row
 from tetris.cli.progress import bar
+from tetris.cli.stat import tenant_row
 from tetris.cli.tables import Column, Table, duration, size
 from tetris.cli.terminal import RED, Mark
 from tetris.rpc import AdminRpc
 from tetris.v1 import admin_pb2 as pb
 
-_OF = Column("TENANT", least=8)
 _TENANT_COLUMNS = (
-    _OF,
+    TENANT,
     ">MODELS",
     ">LEASES",
     ">CHARGED",
@@ -37,19 +28,7 @@ DAMAGED = 6
 
 def tenants(arguments: argparse.Namespace) -> Answer:
     """Every tenant, and what it holds."""
-    rows = _rpc(arguments).collect(
-        "ListTenants",
-        pb.ListTenantsRequest(),
-        lambda t: {
-            "name": t.name,
-            "socket": t.socket,
-            "sharing": t.sharing,
-            "models": t.models,
-            "leases": t.leases,
-            "bytes_charged": t.bytes_charged,
-            "bytes_quota": t.bytes_quota,
-        },
-    )
+    rows = _rpc(arguments).collect("ListTenants", pb.ListTenantsRequest(), tenant_row)
     cells = [
         (
             r["name"],
@@ -63,31 +42,6 @@ def tenants(arguments: argparse.Namespace) -> Answer:
         for r in rows
     ]
     return Answer(rows, Table(_TENANT_COLUMNS, cells))
-
-
-def host(arguments: argparse.Namespace) -> Answer:
-    """What sharing saves on the whole host."""
-    return stat_answer(_rpc(arguments).call("GetHostStats", pb.GetHostStatsRequest()))
-
-
-def all_models(arguments: argparse.Namespace) -> Answer:
-    """What is published, by every tenant."""
-    rows = _rpc(arguments).collect(
-        "ListTenantModels",
-        pb.ListTenantModelsRequest(),
-        lambda m: {"tenant": m.tenant, **model_row(m.model)},
-    )
-    return Answer(rows, Table((_OF, *MODEL_COLUMNS), _with_tenant(rows, model_cells)))
-
-
-def all_leases(arguments: argparse.Namespace) -> Answer:
-    """Who uses what, of every tenant."""
-    rows = _rpc(arguments).collect(
-        "ListTenantLeases",
-        pb.ListTenantLeasesRequest(),
-        lambda m: {"tenant": m.tenant, **lease_row(m.lease)},
-    )
-    return Answer(rows, Table((_OF, *LEASE_COLUMNS), _with_tenant(rows, lease_cells)))
 
 
 def pin(arguments: argparse.Namespace) -> Answer:
@@ -145,8 +99,11 @@ def reload(arguments: argparse.Namespace) -> Answer:
     """Have the daemon read its settings again."""
     done = _rpc(arguments).call("Reload", pb.ReloadRequest())
     data = {"changed": list(done.changed), "needs_restart": list(done.needs_restart)}
-    lines = [*done.changed, *(f"{line} (needs a restart)" for line in done.needs_restart)]
-    return Answer(data, "\n".join(lines) or "nothing is different")
+    lines: list[str | Table] = [
+        *done.changed,
+        *(f"{line} (needs a restart)" for line in done.needs_restart),
+    ]
+    return Answer(data, lines or "nothing is different")
 
 
 def verify(arguments: argparse.Namespace) -> Answer:
@@ -180,7 +137,3 @@ def _model(arguments: argparse.Namespace) -> pb.ModelRequest:
 def _changed(arguments: argparse.Namespace, method: str, what: str) -> Answer:
     answer = _rpc(arguments).call(method, _model(arguments)).model
     return Answer(model_row(answer), f"{answer.name}: {what}")
-
-
-def _with_tenant(rows: list[dict[str, Any]], cells: Any) -> list[tuple[object, ...]]:
-    return [(row["tenant"], *cells(row)) for row in rows]

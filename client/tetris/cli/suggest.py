@@ -45,8 +45,8 @@ def complaint(message: str) -> str:
 
 
 def model_names(arguments: argparse.Namespace) -> list[str]:
-    """Of the one tenant that the command is about."""
-    tenant = getattr(arguments, "tenant", None)
+    """Of the one tenant that the command is about, or of all for an administrator who asks so."""
+    tenant = "" if arguments.all_tenants else getattr(arguments, "tenant", None)
     if tenant is None:
         request = tetris_pb2.ListModelsRequest()
         return Rpc(arguments.socket).collect("ListModels", request, lambda m: m.name)

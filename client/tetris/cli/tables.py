@@ -21,9 +21,19 @@ def size(nbytes: int) -> str:
     return f"{amount:.1f} TiB"
 
 
-def when(unix_ns: int) -> str:
-    """A local time to the second."""
-    return datetime.fromtimestamp(unix_ns / 1e9).isoformat(sep=" ", timespec="seconds")
+class Moment(int):
+    """A time in nanoseconds since 1970, for people: the local one, to the second."""
+
+    def __str__(self) -> str:
+        return self._local().isoformat(sep=" ", timespec="seconds") if self else ""
+
+    def short(self) -> str:
+        """Today's time of day, of another day its date."""
+        day, _, time = str(self).partition(" ")
+        return time if day == datetime.now().date().isoformat() else day
+
+    def _local(self) -> datetime:
+        return datetime.fromtimestamp(self / 1e9)
 
 
 def duration(seconds: float) -> str:
@@ -59,7 +69,8 @@ class Table(NamedTuple):
 
     Attributes:
         columns: a plain word is the head of a column that is never cut; ``>`` aligns it right.
-        rows: what stands in them, of any type; a ``Mark`` shows its colour.
+        rows: what stands in them, of any type; a ``Mark`` shows its colour, and of a ``Moment``
+            its day or its time is enough, unless everything is shown.
     """
 
     columns: Sequence[Column | str]
@@ -99,6 +110,8 @@ def _column(column: Column | str) -> Column:
 
 
 def _text(value: object, column: Column, screen: Screen) -> str:
+    if isinstance(value, Moment) and not screen.wide:
+        return value.short()
     text = printable(str(value))
     return text[: column.digits] if column.digits and not screen.wide else text
 
