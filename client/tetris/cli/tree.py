@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -68,6 +68,9 @@ class Node:
 class Sharing:
     """Which models name which bytes.
 
+    Each model is a number with a bit for every segment that it names: what two have in common is
+    one operation, also for hundreds of models of a thousand segments each.
+
     Args:
         models: rows of the models, oldest first.
         segments: rows of their segments.
@@ -78,56 +81,63 @@ class Sharing:
         self, models: Iterable[lists.Row], segments: Iterable[lists.Row], apart: set[str]
     ) -> None:
         self.models = {_key(m, m["fingerprint"]): m for m in models}
-        users: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
-        nbytes: dict[tuple[str, str], int] = {}
+        self._bits = dict.fromkeys(self.models, 0)
+        # Of each power of two, the segments in whose size it stands.
+        self._powers: defaultdict[int, int] = defaultdict(int)
+        seen: dict[tuple[str, str], int] = {}
         for s in segments:
             tenant = s.get("tenant", "")
-            one = (tenant if tenant in apart else "", s["digest"])
-            nbytes[one] = s["bytes"]
-            users[one].update(_key(s, f) for f in s["fingerprints"])
-        # Few sets of models share many segments: counting sets keeps a large store quick.
-        self._sets: Counter[frozenset[Key]] = Counter()
-        for one, keys in users.items():
-            self._sets[frozenset(keys & self.models.keys())] += nbytes[one]
-        self._of: defaultdict[Key, list[frozenset[Key]]] = defaultdict(list)
-        for some in self._sets:
-            for key in some:
-                self._of[key].append(some)
+            bit = 1 << seen.setdefault((tenant if tenant in apart else "", s["digest"]), len(seen))
+            for power in _powers(s["bytes"]):
+                self._powers[power] |= bit
+            for key in {_key(s, f) for f in s["fingerprints"]} & self._bits.keys():
+                self._bits[key] |= bit
+        self._named = self._often = 0
+        for bits in self._bits.values():
+            self._often |= self._named & bits
+            self._named |= bits
 
     def resident(self) -> int:
         """Bytes, each segment counted once."""
-        return sum(nbytes for keys, nbytes in self._sets.items() if keys)
+        return self._bytes(self._named)
 
     def node(self, key: Key) -> Node:
         """A model by itself."""
-        model = self.models[key]
-        return Node(key, model["name"], model["bytes"], self._sets[frozenset([key])])
+        model, own = self.models[key], self._bits[key] & ~self._often
+        return Node(key, model["name"], model["bytes"], self._bytes(own))
 
-    def common(self, key: Key) -> Counter[Key]:
-        """Bytes that each other model has in common with this one."""
-        found: Counter[Key] = Counter()
-        for keys in self._of[key]:
-            for other in keys:
-                found[other] += self._sets[keys]
-        del found[key]
-        return found
+    def common(self, one: Key, other: Key) -> int:
+        """Bytes that both name."""
+        return self._bytes(self._bits[one] & self._bits[other])
+
+    def _bytes(self, bits: int) -> int:
+        return bits and sum(
+            (bits & having).bit_count() * power for power, having in self._powers.items()
+        )
+
+
+def _powers(number: int) -> list[int]:
+    return [1 << i for i in range(number.bit_length()) if number >> i & 1]
 
 
 def forest(sharing: Sharing) -> list[Node]:
     """Every model below the earlier one with most in common; what shares most comes first."""
-    nodes: dict[Key, Node] = {}
+    nodes: list[Node] = []
     roots = []
     for key in sharing.models:
         node = sharing.node(key)
-        common = sharing.common(key)
-        fits = [n for n in nodes.values() if n.key in common and n.depth < _DEPTH]
-        nodes[key] = node
-        if not fits:
+        # The first of equals, and the one that is less deep.
+        node.shared, _, above = max(
+            ((sharing.common(n.key, key), -n.depth, n) for n in nodes if n.depth < _DEPTH),
+            key=lambda each: each[:2],
+            default=(0, 0, node),
+        )
+        if node.shared:
+            node.depth = above.depth + 1
+            above.below.append(node)
+        else:
             roots.append(node)
-            continue
-        above = max(fits, key=lambda n: (common[n.key], -n.depth))
-        node.depth, node.shared = above.depth + 1, common[above.key]
-        above.below.append(node)
+        nodes.append(node)
     return sorted(roots, key=lambda n: (-len(n.below), -n.nbytes, n.name))
 
 
@@ -141,10 +151,10 @@ def around(sharing: Sharing, name: str) -> list[Node]:
     if not roots:
         raise NotFoundError(f"no model {name!r} is published: `tetrisctl models` lists them")
     for root in roots:
-        for key, nbytes in sharing.common(root.key).most_common():
-            node = sharing.node(key)
-            node.shared = nbytes
-            root.below.append(node)
+        others = [sharing.node(key) for key in sharing.models if key != root.key]
+        for node in others:
+            node.shared = sharing.common(root.key, node.key)
+        root.below = [node for node in others if node.shared]
     return roots
 
 
