@@ -10,7 +10,8 @@ from pathlib import Path
 
 import machine
 from figures import Figure
-from tetris.cli.tables import table
+from tetris.cli.tables import Table, render
+from tetris.cli.terminal import screen_of
 
 TOPICS = ("idle", "micro", "outputs", "load", "clients", "cycles", "restart")
 RESULTS = Path(__file__).parent / "results"
@@ -23,7 +24,9 @@ def main(topics: list[str]) -> int:
         print(f"measuring {topic} …", file=sys.stderr, flush=True)
         figures += importlib.import_module(topic).measure()
     print(machine.sentence())
-    print(table(["FIGURE", ">MEASURED", ">REACH", "REACHED", "DETAIL"], [f.row() for f in figures]))
+    heads = ("FIGURE", ">MEASURED", ">REACH", "REACHED", "DETAIL")
+    table = Table(heads, [f.row() for f in figures])
+    print(*render(table, screen_of(sys.stdout, wide=True)), sep="\n")
     RESULTS.mkdir(exist_ok=True)
     out = RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
     data = {"machine": machine.machine(), "figures": [f.data() for f in figures]}

@@ -149,13 +149,14 @@ class Servicer(TetrisServicer):
     ) -> pb.PublishResponse:
         """A model from files that the daemon reads."""
         with self._place(), self._library.open(request.path) as source:
-            # Once begun it goes on without its client: the next one finds the model resident.
-            return self._publish(
-                source,
-                _keep_alive(request),
-                lambda: not self._stopping.is_set(),
-                patient=context.is_active,
-            )
+
+            def wanted() -> bool:
+                # Once begun it goes on without its client, unless that has said otherwise: the
+                # next one finds the model resident.
+                given_up = request.ends_with_call and not context.is_active()
+                return not given_up and not self._stopping.is_set()
+
+            return self._publish(source, _keep_alive(request), wanted, patient=context.is_active)
 
     @answers
     def Attach(  # noqa: N802

@@ -50,10 +50,15 @@ class Client:
     def __init__(self, socket: str | os.PathLike[str] | None = None) -> None:
         self.rpc = Rpc(socket)
 
-    def publish(self, files: CheckpointFiles) -> Manifest:
+    def publish(self, files: CheckpointFiles, *, ends_with_call: bool = False) -> Manifest:
         """Make a model resident; nothing happens when it is.
 
         The daemon reads the files itself where it may, and is sent the bytes where it may not.
+
+        Args:
+            files: the model's.
+            ends_with_call: an interrupted call leaves nothing. Otherwise the daemon goes on with
+                what it reads itself, and the next caller finds it resident.
 
         Raises:
             InvalidModelError: the files are not a model.
@@ -61,7 +66,9 @@ class Client:
             UnavailableError: no daemon answers.
         """
         try:
-            request = pb.PublishPathRequest(path=_text(os.path.abspath(files.prefix)))
+            request = pb.PublishPathRequest(
+                path=_text(os.path.abspath(files.prefix)), ends_with_call=ends_with_call
+            )
             answer = self.rpc.call("PublishPath", request, timeout=None)
             if answer.manifest.fingerprint == files.fingerprint:
                 return manifest_from_wire(answer.manifest)

@@ -88,8 +88,8 @@ def test_an_administrator_sees_and_decides(daemon, sockets, tmp_path, ctl):
         ("red", 1, 16384),
         ("blue", 1, 16384),
     ]
-    assert ctl("host")[1]["bytes_resident"] == 16384
-    assert {m["tenant"] for m in ctl("all-models")[1]} == {"red", "blue"}
+    assert ctl("stat", "-A")[1]["bytes_resident"] == 16384
+    assert {m["tenant"] for m in ctl("models", "-A")[1]} == {"red", "blue"}
     assert ctl("pin", "m", "--tenant", "red")[1]["pinned"]
     assert ctl("evict", "m", "--tenant", "red") == (
         1,
@@ -98,12 +98,12 @@ def test_an_administrator_sees_and_decides(daemon, sockets, tmp_path, ctl):
     assert ctl("gc")[1] == {"models": 1, "segments": 0, "bytes_freed": 0}
     daemon.kill()
     daemon.start()
-    assert ctl("all-models")[1][0]["pinned"]
+    assert ctl("models", "-A")[1][0]["pinned"]
     assert not ctl("unpin", "m", "--tenant", "red")[1]["pinned"]
     assert ctl("keep", "m", "1h", "--tenant", "red")[1]["keep_alive_seconds"] == 3600
     assert ctl("keep", "m", "--tenant", "red")[1]["keep_alive_seconds"] == 600
     with tetris.attach(model, socket=sockets["red"]):
-        assert ctl("all-leases")[1][0]["pid"] == os.getpid()
+        assert ctl("leases", "-A")[1][0]["pid"] == os.getpid()
         assert ctl("evict", "m", "--tenant", "red")[1] == {
             "removed": False,
             "leases": 1,
@@ -131,7 +131,7 @@ def test_damage_has_an_exit_status_of_its_own(daemon, sockets, tmp_path, ctl):
     status, found = ctl("verify")
     assert status == 6
     assert [f["subject"] for f in found["findings"]] == [f"objects/_shared/{file.name}"]
-    assert ctl("host")[1]["segments_quarantined"] == 1
+    assert ctl("stat", "-A")[1]["segments_quarantined"] == 1
     with tetris.attach(tmp_path / "m", socket=sockets["red"]) as model:
         assert len(model) == 3  # published anew
     assert ctl("verify")[0] == 0

@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from tetris.cli.answer import (
-    LEASE_HEADS,
-    MODEL_HEADS,
-    Answer,
-    lease_cells,
-    lease_row,
-    model_cells,
-    model_row,
-    stat_answer,
-)
-from tetris.cli.tables import duration, size, table
+from tetris.cli.answer import Answer
+from tetris.cli.lists import TENANT, model_row
+from tetris.cli.progress import bar
+from tetris.cli.stat import tenant_row
+from tetris.cli.tables import Column, Table, duration, size
+from tetris.cli.terminal import RED, Mark
 from tetris.rpc import AdminRpc
 from tetris.v1 import admin_pb2 as pb
 
+_TENANT_COLUMNS = (
+    TENANT,
+    ">MODELS",
+    ">LEASES",
+    ">CHARGED",
+    ">QUOTA",
+    "SHARING",
+    Column("SOCKET", least=12),
+)
 # Exit status of a verification that found something.
 DAMAGED = 6
 
 
 def tenants(arguments: argparse.Namespace) -> Answer:
     """Every tenant, and what it holds."""
-    rows = _rpc(arguments).collect(
-        "ListTenants",
-        pb.ListTenantsRequest(),
-        lambda t: {
-            "name": t.name,
-            "socket": t.socket,
-            "sharing": t.sharing,
-            "models": t.models,
-            "leases": t.leases,
-            "bytes_charged": t.bytes_charged,
-            "bytes_quota": t.bytes_quota,
-        },
-    )
+    rows = _rpc(arguments).collect("ListTenants", pb.ListTenantsRequest(), tenant_row)
     cells = [
         (
             r["name"],
@@ -50,33 +41,7 @@ def tenants(arguments: argparse.Namespace) -> Answer:
         )
         for r in rows
     ]
-    heads = ["TENANT", ">MODELS", ">LEASES", ">CHARGED", ">QUOTA", "SHARING", "SOCKET"]
-    return Answer(rows, table(heads, cells))
-
-
-def host(arguments: argparse.Namespace) -> Answer:
-    """What sharing saves on the whole host."""
-    return stat_answer(_rpc(arguments).call("GetHostStats", pb.GetHostStatsRequest()))
-
-
-def all_models(arguments: argparse.Namespace) -> Answer:
-    """What is published, by every tenant."""
-    rows = _rpc(arguments).collect(
-        "ListTenantModels",
-        pb.ListTenantModelsRequest(),
-        lambda m: {"tenant": m.tenant, **model_row(m.model)},
-    )
-    return Answer(rows, table(["TENANT", *MODEL_HEADS], _with_tenant(rows, model_cells)))
-
-
-def all_leases(arguments: argparse.Namespace) -> Answer:
-    """Who uses what, of every tenant."""
-    rows = _rpc(arguments).collect(
-        "ListTenantLeases",
-        pb.ListTenantLeasesRequest(),
-        lambda m: {"tenant": m.tenant, **lease_row(m.lease)},
-    )
-    return Answer(rows, table(["TENANT", *LEASE_HEADS], _with_tenant(rows, lease_cells)))
+    return Answer(rows, Table(_TENANT_COLUMNS, cells))
 
 
 def pin(arguments: argparse.Namespace) -> Answer:
@@ -123,19 +88,22 @@ def gc(arguments: argparse.Namespace) -> Answer:
 def quota(arguments: argparse.Namespace) -> Answer:
     """Give a tenant another quota, until the daemon's next start."""
     done = _rpc(arguments).call(
-        "SetQuota", pb.SetQuotaRequest(tenant=arguments.tenant_name, bytes=arguments.bytes)
+        "SetQuota", pb.SetQuotaRequest(tenant=arguments.tenant, bytes=arguments.bytes)
     )
     limit = size(arguments.bytes) if arguments.bytes else "no limit"
     data = {"bytes_charged": done.bytes_charged, "bytes_quota": arguments.bytes}
-    return Answer(data, f"{arguments.tenant_name}: {size(done.bytes_charged)} of {limit}")
+    return Answer(data, f"{arguments.tenant}: {size(done.bytes_charged)} of {limit}")
 
 
 def reload(arguments: argparse.Namespace) -> Answer:
     """Have the daemon read its settings again."""
     done = _rpc(arguments).call("Reload", pb.ReloadRequest())
     data = {"changed": list(done.changed), "needs_restart": list(done.needs_restart)}
-    lines = [*done.changed, *(f"{line} (needs a restart)" for line in done.needs_restart)]
-    return Answer(data, "\n".join(lines) or "nothing is different")
+    lines: list[str | Table] = [
+        *done.changed,
+        *(f"{line} (needs a restart)" for line in done.needs_restart),
+    ]
+    return Answer(data, lines or "nothing is different")
 
 
 def verify(arguments: argparse.Namespace) -> Answer:
@@ -144,15 +112,16 @@ def verify(arguments: argparse.Namespace) -> Answer:
     if arguments.model:
         request = pb.VerifyRequest(tenant=arguments.tenant, model=arguments.model)
     checked, findings = 0, []
-    with _rpc(arguments).stub() as stub:
+    with _rpc(arguments).stub() as stub, bar("verify") as show:
         for progress in stub.Verify(request):
             checked = progress.bytes_checked
+            show(checked, progress.bytes_total)
             findings += [{"subject": f.subject, "fault": f.fault} for f in progress.findings]
-    lines = [f"{f['subject']} {f['fault']}" for f in findings]
+    lines: list[str | Table] = [Mark(f"{f['subject']} {f['fault']}", RED) for f in findings]
     lines.append(f"{size(checked)} verified, {len(findings)} findings")
     return Answer(
         {"bytes_checked": checked, "findings": findings},
-        "\n".join(lines),
+        lines,
         DAMAGED if findings else 0,
     )
 
@@ -168,7 +137,3 @@ def _model(arguments: argparse.Namespace) -> pb.ModelRequest:
 def _changed(arguments: argparse.Namespace, method: str, what: str) -> Answer:
     answer = _rpc(arguments).call(method, _model(arguments)).model
     return Answer(model_row(answer), f"{answer.name}: {what}")
-
-
-def _with_tenant(rows: list[dict[str, Any]], cells: Any) -> list[tuple[object, ...]]:
-    return [(row["tenant"], *cells(row)) for row in rows]

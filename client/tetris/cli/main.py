@@ -6,12 +6,17 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, NoReturn
 
-from tetris.cli import admin, tenant
+from tetris.cli import admin, lists, suggest
 from tetris.cli.answer import Answer
+from tetris.cli.publish import publish
+from tetris.cli.show import show
+from tetris.cli.stat import stat
+from tetris.cli.tables import render
+from tetris.cli.terminal import forgiving, printable, screen_of
+from tetris.cli.tree import tree
 from tetris.errors import (
     InvalidModelError,
     NotFoundError,
@@ -34,11 +39,12 @@ _EPILOG = (
 )
 
 
-class Argument(NamedTuple):
-    """One more word that a command takes."""
+class Argument:
+    """One more word that a command takes: its names, and what argparse is told of it."""
 
-    name: str
-    options: Mapping[str, Any] = MappingProxyType({})
+    def __init__(self, *names: str, **options: Any) -> None:
+        self.names = names
+        self.options = options
 
 
 class Command(NamedTuple):
@@ -50,19 +56,21 @@ class Command(NamedTuple):
     arguments: tuple[Argument, ...] = ()
 
 
-_MODEL = Argument("model", {"help": "name, or first hex digits of its fingerprint"})
-_TENANT = Argument("--tenant", {"default": "default", "help": "whose (default: default)"})
+_MODEL = Argument("model", help="name, or first hex digits of its fingerprint")
+_ANY_MODEL = Argument("model", nargs="?", help="only this one")
+_TENANT = Argument("--tenant", default="default", help="whose (default: default)")
+_ALL = Argument(
+    "-A", "--all-tenants", action="store_true", help="of every tenant: asks the admin socket"
+)
 _COMMANDS = (
-    Command("publish", tenant.publish, "make a model's tensors resident", (Argument("path"),)),
-    Command("models", tenant.models, "what is published"),
-    Command("show", tenant.show, "one model's tensors", (_MODEL,)),
-    Command("segments", tenant.segments, "what is resident, largest first"),
-    Command("leases", tenant.leases, "who uses what, since when"),
-    Command("stat", tenant.stat, "what sharing saves"),
+    Command("publish", publish, "make a model's tensors resident", (Argument("path"),)),
+    Command("models", lists.command(lists.MODELS), "what is published", (_ALL,)),
+    Command("show", show, "one model's tensors, who shares each, and since when", (_MODEL,)),
+    Command("tree", tree, "which models share what", (_ANY_MODEL, _ALL)),
+    Command("segments", lists.command(lists.SEGMENTS), "what is resident, largest first", (_ALL,)),
+    Command("leases", lists.command(lists.LEASES), "who uses what, since when", (_ALL,)),
+    Command("stat", stat, "what sharing saves, in one screen", (_ALL,)),
     Command("tenants", admin.tenants, "every tenant, and what it holds"),
-    Command("all-models", admin.all_models, "what every tenant has published"),
-    Command("all-leases", admin.all_leases, "who uses what, of every tenant"),
-    Command("host", admin.host, "what sharing saves on the whole host"),
     Command("pin", admin.pin, "keep a model, used or not", (_MODEL, _TENANT)),
     Command("unpin", admin.unpin, "let it go when its time comes", (_MODEL, _TENANT)),
     Command(
@@ -71,10 +79,7 @@ _COMMANDS = (
         "how long a model stays while nobody uses it",
         (
             _MODEL,
-            Argument(
-                "seconds",
-                {"type": seconds, "nargs": "?", "help": "10m; the daemon's default without"},
-            ),
+            Argument("seconds", type=seconds, nargs="?", help="10m; the daemon's default without"),
             _TENANT,
         ),
     ),
@@ -85,8 +90,8 @@ _COMMANDS = (
         admin.quota,
         "give a tenant another quota until the daemon's next start",
         (
-            Argument("tenant_name", {"metavar": "tenant"}),
-            Argument("bytes", {"type": nbytes, "help": "4GiB; 0: none"}),
+            Argument("tenant"),
+            Argument("bytes", type=nbytes, help="4GiB; 0: none"),
         ),
     ),
     Command("reload", admin.reload, "have the daemon read its settings again"),
@@ -94,22 +99,27 @@ _COMMANDS = (
         "verify",
         admin.verify,
         "compare what is stored with what it must be, byte by byte",
-        (Argument("model", {"nargs": "?", "help": "only this one"}), _TENANT),
+        (_ANY_MODEL, _TENANT),
     ),
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
+    forgiving(sys.stdout)
+    forgiving(sys.stderr)
     given = _parser().parse_args(
-        arguments, argparse.Namespace(socket=None, admin_socket=None, json=False)
+        arguments,
+        argparse.Namespace(socket=None, admin_socket=None, output="table", all_tenants=False),
     )
     try:
         answer: Answer = given.run(given)
-        print(json.dumps(answer.data, indent=2) if given.json else answer.text, flush=True)  # noqa: T201
+        for line in _lines(answer, given.output):
+            print(line)  # noqa: T201
+        sys.stdout.flush()
         return answer.status
     except TetrisError as failed:
-        print(f"tetrisctl: {failed}", file=sys.stderr)  # noqa: T201
+        print(f"tetrisctl: {printable(suggest.sentence(failed, given))}", file=sys.stderr)  # noqa: T201
         return next(code for kind, code in _EXITS if isinstance(failed, kind))
     except BrokenPipeError:
         # The reader, a `head` for one, has seen enough; keep the interpreter from complaining too.
@@ -119,9 +129,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _lines(answer: Answer, output: str) -> Iterable[str]:
+    if output == "json":
+        return [json.dumps(answer.data, indent=2)]
+    return render(answer.text, screen_of(sys.stdout, wide=output == "wide"))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its complaints, too, are safe to show: the words may come from a script."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(suggest.complaint(message)))
+
+
 def _parser() -> argparse.ArgumentParser:
     # Both before and after the command; SUPPRESS keeps the second from hiding the first.
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument(
         "--socket", help="the daemon's socket (default: TETRIS_SOCKET, or the system's)"
     )
@@ -129,8 +152,16 @@ def _parser() -> argparse.ArgumentParser:
         "--admin-socket",
         help="the administrators' socket (default: TETRIS_ADMIN_SOCKET, or the system's)",
     )
-    common.add_argument("--json", action="store_true", help="print for programs")
-    parser = argparse.ArgumentParser(
+    common.add_argument(
+        "-o",
+        "--output",
+        choices=("table", "wide", "json"),
+        help="table: what fits the screen (default); wide: everything; json: for programs",
+    )
+    common.add_argument(
+        "--json", action="store_const", const="json", dest="output", help="the same as -o json"
+    )
+    parser = _Parser(
         prog="tetrisctl",
         description="One copy of every weight per host.",
         epilog=_EPILOG,
@@ -143,5 +174,5 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(run=entry.run)
         for argument in entry.arguments:
-            command.add_argument(argument.name, **argument.options)
+            command.add_argument(*argument.names, **argument.options)
     return parser

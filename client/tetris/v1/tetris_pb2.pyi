@@ -79,12 +79,14 @@ class PublishRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[PublishHeader, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PublishPathRequest(_message.Message):
-    __slots__ = ("path", "keep_alive_seconds")
+    __slots__ = ("path", "keep_alive_seconds", "ends_with_call")
     PATH_FIELD_NUMBER: _ClassVar[int]
     KEEP_ALIVE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ENDS_WITH_CALL_FIELD_NUMBER: _ClassVar[int]
     path: str
     keep_alive_seconds: int
-    def __init__(self, path: _Optional[str] = ..., keep_alive_seconds: _Optional[int] = ...) -> None: ...
+    ends_with_call: bool
+    def __init__(self, path: _Optional[str] = ..., keep_alive_seconds: _Optional[int] = ..., ends_with_call: bool = ...) -> None: ...
 
 class PublishResponse(_message.Message):
     __slots__ = ("manifest", "published")
