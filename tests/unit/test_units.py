@@ -1,4 +1,4 @@
-"""What is shipped for systemd: the example settings, and the units as far as no systemd is needed."""
+"""What is shipped for systemd: the example settings, and the units without a running systemd."""
 
 from __future__ import annotations
 

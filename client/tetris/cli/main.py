@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from tetris.cli import admin, tenant
+from tetris.cli import admin, install, tenant
 from tetris.cli.answer import Answer
 from tetris.errors import (
     InvalidModelError,
@@ -52,6 +52,11 @@ class Command(NamedTuple):
 
 _MODEL = Argument("model", {"help": "name, or first hex digits of its fingerprint"})
 _TENANT = Argument("--tenant", {"default": "default", "help": "whose (default: default)"})
+_PLACE = (
+    Argument("--root", {"default": "/", "help": "of another file system, for packagers"}),
+    Argument("--prefix", {"default": "/usr/local", "help": "(default: /usr/local)"}),
+    Argument("--bindir", {"help": "of tetrisd and tetrisctl (default: this environment's)"}),
+)
 _COMMANDS = (
     Command("publish", tenant.publish, "make a model's tensors resident", (Argument("path"),)),
     Command("models", tenant.models, "what is published"),
@@ -95,6 +100,18 @@ _COMMANDS = (
         admin.verify,
         "compare what is stored with what it must be, byte by byte",
         (Argument("model", {"nargs": "?", "help": "only this one"}), _TENANT),
+    ),
+    Command(
+        "install",
+        install.install,
+        "make tetrisd a service of this host, and start it",
+        (*_PLACE, Argument("--no-start", {"action": "store_true", "help": "only write the files"})),
+    ),
+    Command(
+        "uninstall",
+        install.uninstall,
+        "stop the service and remove what install wrote",
+        (*_PLACE, Argument("--purge", {"action": "store_true", "help": "settings and user too"})),
     ),
 )
 
