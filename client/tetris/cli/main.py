@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from tetris.cli import admin, lists, suggest
+from tetris.cli import admin, install, lists, suggest
 from tetris.cli.answer import Answer
 from tetris.cli.publish import publish
 from tetris.cli.show import show
@@ -62,6 +62,11 @@ _TENANT = Argument("--tenant", default="default", help="whose (default: default)
 _ALL = Argument(
     "-A", "--all-tenants", action="store_true", help="of every tenant: asks the admin socket"
 )
+_PLACE = (
+    Argument("--root", default="/", help="of another file system, for packagers"),
+    Argument("--prefix", default="/usr/local", help="(default: /usr/local)"),
+    Argument("--bindir", help="of tetrisd and tetrisctl (default: this environment's)"),
+)
 _COMMANDS = (
     Command("publish", publish, "make a model's tensors resident", (Argument("path"),)),
     Command("models", lists.command(lists.MODELS), "what is published", (_ALL,)),
@@ -100,6 +105,18 @@ _COMMANDS = (
         admin.verify,
         "compare what is stored with what it must be, byte by byte",
         (_ANY_MODEL, _TENANT),
+    ),
+    Command(
+        "install",
+        install.install,
+        "make tetrisd a service of this host, and start it",
+        (*_PLACE, Argument("--no-start", action="store_true", help="only write the files")),
+    ),
+    Command(
+        "uninstall",
+        install.uninstall,
+        "stop the service and remove what install wrote",
+        (*_PLACE, Argument("--purge", action="store_true", help="settings and user too")),
     ),
 )
 
