@@ -117,9 +117,12 @@ class Daemon:
             self._root.close()
 
     def _serve(self, tenant: TenantSettings) -> None:
-        servicer = Servicer(self._store.tenant(tenant.name), self._events, self._stopping)
+        owner = self._store.tenant(tenant.name)
+        servicer = Servicer(owner, self._events, self._stopping)
         servicer.configure(Library(tenant.model_root), self._settings.idle_seconds)
-        server = serve_tenant(servicer, tenant.socket, tenant.socket_mode, tenant.group)
+        server = serve_tenant(
+            servicer, tenant.socket, tenant.socket_mode, tenant.group, owner.view_fd()
+        )
         self._tenants[tenant.name] = server, servicer
 
     def _serve_metrics(self, where: str) -> Stoppable:
