@@ -85,6 +85,7 @@ class Store:
             for pool in self._pools.values():
                 self._recover(pool)
             files.sweep_drafts(self._root.quarantine)
+            self._forget_abandoned()
 
     def tenants(self) -> Sequence[Tenant]:
         """Every tenant, also those that are configured no more and still hold something."""
@@ -124,7 +125,8 @@ class Store:
         """
         self._admission.wait()
         for tenant in self.tenants():
-            tenant.look()
+            if not tenant.abandoned:
+                tenant.look()
         self._forget_abandoned()
         for pool in self._pools.values():
             pool.settle_lingering()
@@ -286,6 +288,7 @@ class Store:
         """Remove those whose last user is gone."""
         with self._configuring:
             for tenant in [t for t in self.tenants() if t.abandoned]:
+                tenant.look()
                 if self._root.forget(tenant.name):
                     log.info("tenant %s is configured no more: forgotten", tenant.name)
                     del self._tenants[tenant.name]
