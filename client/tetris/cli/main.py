@@ -16,7 +16,9 @@ from tetris.cli.show import show
 from tetris.cli.stat import stat
 from tetris.cli.tables import render
 from tetris.cli.terminal import forgiving, printable, screen_of
+from tetris.cli.top import top
 from tetris.cli.tree import tree
+from tetris.cli.watch import watch
 from tetris.errors import (
     InvalidModelError,
     NotFoundError,
@@ -48,12 +50,21 @@ class Argument:
 
 
 class Command(NamedTuple):
-    """A command: what it runs, what it says of itself, and what it takes."""
+    """A command: what it runs, what it says of itself, and what it takes.
+
+    What it runs answers once, or has printed all it had to say.
+    """
 
     name: str
-    run: Callable[[argparse.Namespace], Answer]
+    run: Callable[[argparse.Namespace], Answer | None]
     help: str
     arguments: tuple[Argument, ...] = ()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise ValueError(text)
+    return int(text)
 
 
 _MODEL = Argument("model", help="name, or first hex digits of its fingerprint")
@@ -75,6 +86,26 @@ _COMMANDS = (
     Command("segments", lists.command(lists.SEGMENTS), "what is resident, largest first", (_ALL,)),
     Command("leases", lists.command(lists.LEASES), "who uses what, since when", (_ALL,)),
     Command("stat", stat, "what sharing saves, in one screen", (_ALL,)),
+    Command(
+        "top",
+        top,
+        "models, readers, rates and memory, live; q ends it",
+        (
+            Argument(
+                "-n", "--count", type=_count, metavar="COUNT", help="looks (default: 1 in a pipe)"
+            ),
+            Argument(
+                "-d",
+                "--delay",
+                type=seconds,
+                default=2.0,
+                metavar="SECONDS",
+                help="between two looks (default: 2)",
+            ),
+            _ALL,
+        ),
+    ),
+    Command("watch", watch, "what happens, as it happens, a line each", (_ALL,)),
     Command("tenants", admin.tenants, "every tenant, and what it holds"),
     Command("pin", admin.pin, "keep a model, used or not", (_MODEL, _TENANT)),
     Command("unpin", admin.unpin, "let it go when its time comes", (_MODEL, _TENANT)),
@@ -130,7 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         argparse.Namespace(socket=None, admin_socket=None, output="table", all_tenants=False),
     )
     try:
-        answer: Answer = given.run(given)
+        answer: Answer | None = given.run(given)
+        if answer is None:
+            return 0
         for line in _lines(answer, given.output):
             print(line)  # noqa: T201
         sys.stdout.flush()

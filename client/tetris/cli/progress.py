@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TextIO, TypeAlias
 
 from tetris.cli.tables import size
-from tetris.cli.terminal import cells, cut, printable, screen_of
+from tetris.cli.terminal import cut, fit, printable, screen_of
 from tetris.errors import TetrisError
 from tetris.rpc import Rpc
 from tetris.v1 import tetris_pb2 as pb
@@ -79,9 +79,9 @@ def _line(title: str, done: int, total: int, seconds: float, unicode: bool) -> s
     part = min(1.0, done / total) if total else 0.0
     full = round(part * _BAR)
     solid, light = ("█", "░") if unicode else ("#", "-")
-    name = cut(printable(title), _TITLE, "…" if unicode else "~")
+    name = fit(printable(title), _TITLE, "…" if unicode else "~")
     rate = size(int(done / seconds)) if seconds > 0 else size(0)
     return (
-        f"{name}{' ' * (_TITLE - cells(name))}  {solid * full}{light * (_BAR - full)} "
+        f"{name}  {solid * full}{light * (_BAR - full)} "
         f"{part:4.0%}  {size(done)} of {size(total)}, {rate}/s"
     )

@@ -26,14 +26,25 @@ _SHARES = (
 
 def stat(arguments: argparse.Namespace) -> Answer:
     """What sharing saves."""
+    stats = ask(arguments)
     if not arguments.all_tenants:
-        stats = Rpc(arguments.socket).call("GetStats", tetris_pb2.GetStatsRequest())
-        return Answer(_row(stats), _screen(stats))
-    rpc = AdminRpc(arguments.admin_socket)
-    stats = rpc.call("GetHostStats", admin_pb2.GetHostStatsRequest())
-    tenants = rpc.collect("ListTenants", admin_pb2.ListTenantsRequest(), tenant_row)
-    shares = Table(_SHARES, [_share(row) for row in tenants])
-    return Answer({**_row(stats), "tenants": tenants}, [*_screen(stats), "", shares])
+        return Answer(row(stats), _screen(stats))
+    tenants = AdminRpc(arguments.admin_socket).collect(
+        "ListTenants", admin_pb2.ListTenantsRequest(), tenant_row
+    )
+    shares = Table(_SHARES, [_share(each) for each in tenants])
+    return Answer({**row(stats), "tenants": tenants}, [*_screen(stats), "", shares])
+
+
+def ask(arguments: argparse.Namespace) -> tetris_pb2.GetStatsResponse:
+    """The numbers: of the host, or of a tenant."""
+    if arguments.all_tenants:
+        rpc = AdminRpc(arguments.admin_socket)
+        answer = rpc.call("GetHostStats", admin_pb2.GetHostStatsRequest())
+    else:
+        answer = Rpc(arguments.socket).call("GetStats", tetris_pb2.GetStatsRequest())
+    stats: tetris_pb2.GetStatsResponse = answer
+    return stats
 
 
 def tenant_row(t: admin_pb2.TenantSummary) -> dict[str, Any]:
@@ -52,7 +63,8 @@ def tenant_row(t: admin_pb2.TenantSummary) -> dict[str, Any]:
     }
 
 
-def _row(s: tetris_pb2.GetStatsResponse) -> dict[str, Any]:
+def row(s: tetris_pb2.GetStatsResponse) -> dict[str, Any]:
+    """The numbers for programs."""
     return {
         "models": s.models,
         "segments": s.segments,
@@ -84,10 +96,11 @@ def _screen(s: tetris_pb2.GetStatsResponse) -> list[str | Table]:
     if s.version:
         up = f"{s.version}, since {Moment(s.started_unix_ns)}"
         lines.append(("daemon", up))
-    return [_saving(s), "", Table((Column("", least=10), Column("", least=20)), lines)]
+    return [saving(s), "", Table((Column("", least=10), Column("", least=20)), lines)]
 
 
-def _saving(s: tetris_pb2.GetStatsResponse) -> Table:
+def saving(s: tetris_pb2.GetStatsResponse) -> Table:
+    """What was asked for, what is resident, and the difference."""
     most = max(s.bytes_asked, s.bytes_resident, 1)
     part = f"{s.bytes_saved / s.bytes_asked:.0%} of what was asked for" if s.bytes_saved else ""
     rows = [

@@ -96,6 +96,12 @@ def cut(text: str, width: int, ellipsis: str) -> str:
     return (_start(text, room - cells(tail)) + ellipsis + tail)[: max(0, width)]
 
 
+def fit(text: str, width: int, ellipsis: str) -> str:
+    """``text`` in exactly ``width`` columns."""
+    text = cut(text, width, ellipsis)
+    return text + " " * (width - cells(text))
+
+
 def _start(text: str, width: int) -> str:
     """As much of the beginning as ``width`` columns take."""
     for end, c in enumerate(text):
