@@ -152,9 +152,10 @@ def test_top_fits_the_screen(daemon, tmp_path):
         tetris.publish(random_model(tmp_path / f"m{i}", kib=1), socket=daemon.socket)
     with top(daemon, "-n", "1", lines=10, columns=60) as screen:
         assert screen.end() == 0
-    frame = screen.shown.split("\x1b[H")[1].split("\x1b[J")[0]
-    lines = frame.split("\x1b[K")[:-1]
+    lines = screen.shown.split("\x1b[H")[1].split("\r\n")
     assert len(lines) == 10
+    # A line that is cleared after it was written to the last column loses what stands there.
+    assert all(line.startswith("\x1b[2K") and "\x1b[K" not in line for line in lines)
 
 
 def test_top_tells_of_a_daemon_that_is_gone_and_goes_on_when_it_is_back(daemon):

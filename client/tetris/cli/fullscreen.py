@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import sys
 import termios
@@ -41,7 +42,10 @@ class FullScreen:
 
     def draw(self, lines: Sequence[str]) -> None:
         """Show these lines, over what was there: nothing flickers."""
-        sys.stdout.write("\x1b[H" + "\r\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J")
+        # Each is cleared before it is written: after a full one the cursor stands on its end.
+        sys.stdout.write("\x1b[H" + "\r\n".join(f"\x1b[2K{line}" for line in lines))
+        if len(lines) < shutil.get_terminal_size().lines:
+            sys.stdout.write("\r\n\x1b[J")
         sys.stdout.flush()
 
     def key(self, seconds: float) -> str:

@@ -128,7 +128,7 @@ def _columns(frame: Frame) -> tuple[Column, ...]:
 def _rates(counted: Counted) -> str:
     if not counted.seconds:
         return "per second (from the next look on)"
-    rates = (f"{counted.kinds[name] / counted.seconds:.3g} {name}" for name in NAMES)
+    rates = (f"{round(counted.kinds[name] / counted.seconds, 1):g} {name}" for name in NAMES)
     return f"per second {', '.join(rates)}"
 
 
