@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from tetris.errors import TetrisError, UnavailableError
+from tetris.status import details_of
 from tetrisd import logs, notify, steps
 from tetrisd.admin import Admin
 from tetrisd.clock import Clock
-from tetrisd.events import Events, Kind
+from tetrisd.events import Events, Kind, error_name
 from tetrisd.keeper import Keeper
 from tetrisd.library import Library
 from tetrisd.root import Root
@@ -44,7 +46,7 @@ class Daemon:
         self._settings = settings
         self._read = read
         self._reloading = threading.Lock()
-        self._stopping = threading.Event()
+        self._stopping = False
         self._tenants: dict[str, tuple[Server, Servicer]] = {}
         self._others: list[Stoppable] = []
         clock = Clock()
@@ -77,7 +79,7 @@ class Daemon:
         steps.reached("start: ends")
         sockets = ", ".join(str(tenant.socket) for tenant in self._settings.tenants)
         self._events.say(Kind.DAEMON_READY, reason=f"ready on {sockets}; {_huge_pages(self._root)}")
-        notify.ready(f"{len(self._settings.tenants)} tenants; {_huge_pages(self._root)}")
+        notify.ready(self._status())
 
     def reload(self) -> Reloaded:
         """Read the settings again, and take what can change under way.
@@ -86,16 +88,17 @@ class Daemon:
             TetrisError: they cannot be right. Nothing has changed then.
         """
         with self._reloading:
+            if self._stopping:
+                raise UnavailableError("the daemon is stopping: the settings are not read again")
             notify.reloading()
             try:
-                wanted = self._read()
-                settings = reloaded(self._settings, wanted)
-                done = Reloaded(
-                    differences(self._settings, settings), differences(settings, wanted)
-                )
-                self._take(settings)
+                done = self._reload()
+            except TetrisError as refused:
+                error, reason = error_name(type(refused)), details_of(refused)
+                self._events.say(Kind.SETTINGS_RELOADED, error=error, reason=reason)
+                raise
             finally:
-                notify.ready(f"{len(self._tenants)} tenants")
+                notify.ready(self._status())
         said = [*done.changed, *(f"{line} (needs a restart)" for line in done.needs_restart)]
         self._events.say(Kind.SETTINGS_RELOADED, reason="; ".join(said) or "nothing is different")
         return done
@@ -108,7 +111,10 @@ class Daemon:
             with steps.of("stop"):
                 self._events.say(Kind.DAEMON_STOPPING, reason=why)
                 notify.stopping()
-                self._stopping.set()
+                with self._reloading:  # no tenant is served from here on that was not before
+                    self._stopping = True
+                for _, servicer in self._tenants.values():
+                    servicer.end()
                 self._keeper.stop()
                 self._events.end()
                 for server in [*(server for server, _ in self._tenants.values()), *self._others]:
@@ -118,7 +124,7 @@ class Daemon:
 
     def _serve(self, tenant: TenantSettings) -> None:
         owner = self._store.tenant(tenant.name)
-        servicer = Servicer(owner, self._events, self._stopping)
+        servicer = Servicer(owner, self._events)
         servicer.configure(Library(tenant.model_root), self._settings.idle_seconds)
         server = serve_tenant(
             servicer, tenant.socket, tenant.socket_mode, tenant.group, owner.view_fd()
@@ -133,22 +139,41 @@ class Daemon:
         self._events.listen(metrics.count)
         return serve(metrics.registry, where)
 
-    def _take(self, settings: Settings) -> None:
-        """Run with other settings from now on."""
+    def _reload(self) -> Reloaded:
+        old, wanted = self._settings, self._read()
+        settings = reloaded(old, wanted)
+        # What can fail comes first: then all of it is taken, or nothing.
+        self._begin([t for t in settings.tenants if t.name not in self._tenants])
         self._settings = settings
+        self._end(self._tenants.keys() - {t.name for t in settings.tenants})
         logging.getLogger().setLevel(settings.log_level)
         self._store.configure(settings)
         self._keeper.configure(settings.scrub_rate, settings.scrub_every)
-        described = {tenant.name: tenant for tenant in settings.tenants}
-        for name in self._tenants.keys() - described.keys():
-            server, _ = self._tenants.pop(name)
-            server.stop(_STOP_SECONDS)
-        for name, tenant in described.items():
-            if name in self._tenants:
-                library = Library(tenant.model_root)
-                self._tenants[name][1].configure(library, settings.idle_seconds)
-            else:
+        for tenant in settings.tenants:
+            _, servicer = self._tenants[tenant.name]
+            servicer.configure(Library(tenant.model_root), settings.idle_seconds)
+        return Reloaded(differences(old, settings), differences(settings, wanted))
+
+    def _begin(self, tenants: Sequence[TenantSettings]) -> None:
+        """Serve more tenants, or none of them."""
+        self._store.add(tenants)
+        try:
+            for tenant in tenants:
                 self._serve(tenant)
+        except BaseException:
+            self._end({tenant.name for tenant in tenants})
+            self._store.abandon()
+            raise
+
+    def _end(self, tenants: set[str]) -> None:
+        """Serve tenants no more; what they have goes with its last user."""
+        for name in tenants & self._tenants.keys():
+            server, servicer = self._tenants.pop(name)
+            servicer.end()
+            server.stop(_STOP_SECONDS)
+
+    def _status(self) -> str:
+        return f"{len(self._tenants)} tenants; {_huge_pages(self._root)}"
 
 
 class Stoppable(Protocol):

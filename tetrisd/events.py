@@ -17,11 +17,17 @@ Kind = pb.Event
 # Why a lease ended, and why a model went.
 RELEASED, DIED = "released", "its holder died"
 EXPIRED, ROOM, COLLECTED, ASKED = "expired", "room", "collected", "asked"
+# In the place of an error's kind: the client of a publish went, or the daemon stopped.
+ABANDONED = "abandoned"
+# Why a client loaded a model without sharing.
+FALLBACKS = tuple(name.lower() for name in pb.ReportFallbackRequest.Reason.keys()[1:])
 Listener = Callable[[pb.Event], object]
 
 # Events that a watcher may be behind before it loses the oldest, and watchers of one tenant.
 _BACKLOG = 1000
 _WATCHERS = 16
+# Of a text: a client may send a name of many megabytes, and a backlog keeps it.
+_LONGEST = 4096
 
 
 class Events:
@@ -39,30 +45,46 @@ class Events:
         self.began_unix_ns = clock.wall_ns()
         self._mutex = threading.Lock()
         self._listeners: tuple[Listener, ...] = ()
+        self._watchers: tuple[Watcher, ...] = ()
 
     def listen(self, listener: Listener) -> None:
         """Have ``listener`` called with every event from now on."""
         with self._mutex:
             self._listeners += (listener,)
 
-    def say(self, kind: pb.Event.Kind, tenant: str = "", **details: object) -> None:
+    def say(
+        self,
+        kind: pb.Event.Kind,
+        tenant: str = "",
+        *,
+        own_nbytes: int | None = None,
+        **details: object,
+    ) -> None:
         """Tell everybody.
 
         Args:
             kind: what was decided.
             tenant: whose business it is; empty: the host's.
+            own_nbytes: what the tenant is told for ``nbytes``, where that would tell it what others
+                have.
             details: other fields of ``tetris.v1.Event``.
         """
         fields: dict[str, Any] = {name: _clean(value) for name, value in details.items()}
         event = pb.Event(kind=kind, at_unix_ns=self._clock.wall_ns(), tenant=tenant, **fields)
         for listener in self._listeners:
             listener(event)
+        own = pb.Event()
+        own.CopyFrom(event)
+        if own_nbytes is not None:
+            own.nbytes = own_nbytes
+        for watcher in self._watchers:
+            watcher.take(event if watcher.tenant is None else own)
 
-    def end(self) -> None:
-        """Nothing more will be said: every watcher's wait is over."""
-        for listener in self._listeners:
-            if isinstance(listener, Watcher):
-                listener.end()
+    def end(self, tenant: str | None = None) -> None:
+        """Nothing more will be said: every watcher's wait is over, or that of one tenant's."""
+        for watcher in self._watchers:
+            if tenant in (None, watcher.tenant):
+                watcher.end()
 
     @contextmanager
     def watch(self, tenant: str | None) -> Iterator[Watcher]:
@@ -76,15 +98,14 @@ class Events:
         """
         watcher = Watcher(tenant)
         with self._mutex:
-            others = [each for each in self._listeners if isinstance(each, Watcher)]
-            if sum(each.tenant == tenant for each in others) >= _WATCHERS:
+            if sum(each.tenant == tenant for each in self._watchers) >= _WATCHERS:
                 raise ConflictError(f"{_WATCHERS} watch already: end one of them")
-            self._listeners += (watcher,)
+            self._watchers += (watcher,)
         try:
             yield watcher
         finally:
             with self._mutex:
-                self._listeners = tuple(each for each in self._listeners if each is not watcher)
+                self._watchers = tuple(each for each in self._watchers if each is not watcher)
 
 
 class Watcher:
@@ -97,7 +118,7 @@ class Watcher:
         self._lost = 0
         self._ended = False
 
-    def __call__(self, event: pb.Event) -> None:
+    def take(self, event: pb.Event) -> None:
         """Keep an event, if it is this watcher's business."""
         if self.tenant in (None, event.tenant):
             with self._changed:
@@ -132,10 +153,18 @@ class Watcher:
 
 def _clean(value: object) -> object:
     """A name from the file system may hold bytes that are no UTF-8, which protobuf refuses."""
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return value[:_LONGEST].encode(errors="backslashreplace").decode()
 
 
-def error_name(failed: TetrisError) -> str:
-    """The kind of an error as events and metrics have it: ``NoSpaceError`` is ``no_space``."""
-    name = type(failed).__name__.removesuffix("Error")
+def error_name(kind: type[TetrisError]) -> str:
+    """A kind of error as events and metrics have it: ``NoSpaceError`` is ``no_space``."""
+    name = kind.__name__.removesuffix("Error")
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def error_names(root: type[TetrisError] = TetrisError) -> list[str]:
+    """Every name that :func:`error_name` can give."""
+    below = [name for kind in root.__subclasses__() for name in error_names(kind)]
+    return [error_name(root), *below]

@@ -48,6 +48,8 @@ class Keeper:
 
     Attributes:
         scrub: how far it is.
+        look_seconds: what the last look took.
+        looked_unix: when it ended; 0: none has.
     """
 
     def __init__(self, store: Store, alive: Callable[[], None] = lambda: None) -> None:
@@ -56,6 +58,8 @@ class Keeper:
         self._scrub_rate = 0
         self._scrub_every = 0.0
         self.scrub = Scrub()
+        self.look_seconds = 0.0
+        self.looked_unix = 0.0
         self._stopping = threading.Event()
         self._configured = threading.Event()
         self._threads = [
@@ -73,6 +77,11 @@ class Keeper:
         self._scrub_rate = scrub_rate
         self._scrub_every = scrub_every
         self._configured.set()
+
+    @property
+    def scrub_every(self) -> float:
+        """Seconds between the begins of two scrubs; 0: there are none."""
+        return self._scrub_every if self._scrub_rate else 0.0
 
     def start(self) -> None:
         """Begin."""
@@ -94,13 +103,17 @@ class Keeper:
             if pause <= 0:
                 begin = time.monotonic()
                 _whatever_happens(self._store.look)
-                pause = (time.monotonic() - begin) / _SHARE
+                self.look_seconds = time.monotonic() - begin
+                self.looked_unix = time.time()
+                pause = self.look_seconds / _SHARE
             self._alive()
 
     def _scrubs(self) -> None:
         last = -math.inf
-        while not self._stopping.is_set():
+        while True:
             self._configured.clear()
+            if self._stopping.is_set():  # asked after: stop() sets both, and the clear may eat one
+                return
             wait = last + self._scrub_every - time.monotonic() if self._scrub_rate else None
             if wait is None or wait > 0:
                 self._configured.wait(wait)

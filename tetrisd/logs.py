@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from typing import Any
 
 from tetris.v1 import tetris_pb2 as pb
-from tetrisd.events import RELEASED, Kind
+from tetrisd.events import ABANDONED, RELEASED, Kind
 
 log = logging.getLogger("tetrisd")
 
@@ -64,18 +65,27 @@ def begin(level: str, form: str) -> None:
     """
     handler = logging.StreamHandler()
     as_json = form == "json" or (form == "auto" and _is_journal())
-    handler.setFormatter(_Json(_is_journal()) if as_json else logging.Formatter(_TEXT))
+    handler.setFormatter(_Json(_is_journal()) if as_json else _Text(_TEXT))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def write(event: pb.Event) -> None:
     """Log an event: a listener of :class:`tetrisd.events.Events`."""
-    level, sentence = _SENTENCES[event.kind]
-    if event.reason == RELEASED or event.error == "not_found":
-        level = logging.DEBUG  # what every client does, many times a second
+    level, sentence = _sentence(event)
     if log.isEnabledFor(level):
         fields = fields_of(event)
         log.log(level, "%s", sentence.format_map(_all(event)), extra={"fields": fields})
+
+
+def _sentence(event: pb.Event) -> tuple[int, str]:
+    if event.kind == Kind.SETTINGS_RELOADED and event.error:
+        return logging.ERROR, "the settings are not read again: {reason}"
+    level, sentence = _SENTENCES[event.kind]
+    if event.error == ABANDONED:
+        level = logging.INFO  # nobody is refused anything
+    if event.reason == RELEASED or event.error == "not_found":
+        level = logging.DEBUG  # what every client does, many times a second
+    return level, sentence
 
 
 def fields_of(event: pb.Event) -> dict[str, object]:
@@ -103,6 +113,25 @@ def _is_journal() -> bool:
     except (OSError, ValueError):
         return False
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+class _Text(logging.Formatter):
+    """A line for people. Names in it are a client's: none may end the line, or move the cursor."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """The line."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """A traceback, set off from lines: its last one may hold such a name, too."""
+        lines = super().formatException(ei).splitlines()
+        return "\n".join(f"    {printable(line)}" for line in lines)
+
+
+def printable(text: str) -> str:
+    """``text`` with an escape for whatever a terminal or a reader of lines could act on."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class _Json(logging.Formatter):

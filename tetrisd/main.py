@@ -61,8 +61,10 @@ def run(settings: Settings, read: Callable[[], Settings]) -> None:
 
 
 def _reload(daemon: Daemon) -> None:
-    """What is wrong with the settings is logged, and the daemon goes on with those it has."""
+    """Whatever is wrong with the settings, the daemon goes on with those it has."""
     try:
         daemon.reload()
-    except (TetrisError, OSError) as refused:
-        log.error("the settings are not read again: %s", refused)
+    except TetrisError:
+        pass  # it is said
+    except Exception:
+        log.exception("the settings are not read again")

@@ -1,31 +1,43 @@
-"""Metrics for Prometheus: counters of events, and gauges that are read when somebody scrapes."""
+"""Metrics for Prometheus: counters of events; :mod:`tetrisd.gauges` has the rest."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterator
-from pathlib import Path
 from typing import ClassVar
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
-from tetris import __version__
 from tetris.v1 import tetris_pb2 as pb
-from tetrisd.events import DIED, Kind
+from tetrisd.events import (
+    ABANDONED,
+    ASKED,
+    COLLECTED,
+    DIED,
+    EXPIRED,
+    FALLBACKS,
+    ROOM,
+    Kind,
+    error_names,
+)
+from tetrisd.gauges import Gauges
 from tetrisd.keeper import Keeper
 from tetrisd.store import Store
 
 # Seconds: an attach takes milliseconds, a publish up to minutes.
 _ATTACH_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _PUBLISH_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+# What can be said of each; every pair with a tenant is there from the start, at 0.
+_RESULTS = (ABANDONED, *error_names())
+_HOW = ("released", "died")
+_EVICTIONS = (EXPIRED, ROOM, COLLECTED, ASKED)
 
 
 class Metrics:
@@ -36,7 +48,7 @@ class Metrics:
 
     Args:
         store: read for the gauges.
-        keeper: of whose scrub they tell.
+        keeper: of whose looks and scrub they tell.
 
     Attributes:
         registry: what is scraped.
@@ -46,9 +58,11 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.registry.register(_Gauges(store, keeper))
+        self.registry.register(Gauges(store, keeper, self._begin))
         self._publishes = self._counter(
-            "tetris_publishes", "Publishes by result: published, or why not", "result"
+            "tetris_publishes",
+            "Publishes that wrote a model, or why they did not; found resident, they do not count",
+            "result",
         )
         self._published_bytes = self._counter(
             "tetris_published_bytes", "Bytes of new segments that publishes wrote"
@@ -79,15 +93,36 @@ class Metrics:
         self._damaged = self._counter(
             "tetris_damaged_models", "Models published no more for a damaged segment"
         )
-        self._reloads = Counter(
-            "tetris_reloads", "Times that the settings were read again", registry=self.registry
+        self._reload_worked = self._gauge(
+            "tetris_config_last_reload_successful", "1: the settings could be read the last time"
         )
+        self._reload_worked.set(1)
+        self._reloaded_at = self._gauge(
+            "tetris_config_last_reload_success_timestamp_seconds", "When that was so the last time"
+        )
+        self._reloaded_at.set_to_current_time()
 
     def count(self, event: pb.Event) -> None:
         """Count an event: a listener of :class:`tetrisd.events.Events`."""
         count = self._COUNTS.get(event.kind)
         if count is not None:
             count(self, event)
+
+    def _begin(self, tenant: str) -> None:
+        """Have all there is of a tenant, at 0: Prometheus sees no rise of what was not there."""
+        for counter, seen in (
+            (self._publishes, ("published", *_RESULTS)),
+            (self._attaches, ("attached", *_RESULTS)),
+            (self._leases_ended, _HOW),
+            (self._evictions, _EVICTIONS),
+            (self._fallbacks, FALLBACKS),
+        ):
+            for value in seen:
+                counter.labels(tenant, value)
+        for metric in (self._published_bytes, self._evicted_bytes, self._damaged):
+            metric.labels(tenant)
+        for histogram in (self._publish_seconds, self._attach_seconds):
+            histogram.labels(tenant)
 
     def _published(self, event: pb.Event) -> None:
         self._publishes.labels(event.tenant, "published").inc()
@@ -119,7 +154,9 @@ class Metrics:
         self._damaged.labels(event.tenant).inc()
 
     def _reloaded(self, event: pb.Event) -> None:
-        self._reloads.inc()
+        self._reload_worked.set(not event.error)
+        if not event.error:
+            self._reloaded_at.set_to_current_time()
 
     _COUNTS: ClassVar = {
         Kind.MODEL_PUBLISHED: _published,
@@ -139,94 +176,5 @@ class Metrics:
     def _histogram(self, name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(name, what, ("tenant",), buckets=buckets, registry=self.registry)
 
-
-class _Gauges(Collector):
-    """What is so now: read from the store at each scrape."""
-
-    def __init__(self, store: Store, keeper: Keeper) -> None:
-        self._store = store
-        self._keeper = keeper
-
-    def collect(self) -> Iterator[Metric]:
-        """Every gauge, as they are now."""
-        yield from self._host()
-        yield from self._tenants()
-        yield from self._scrub()
-        yield from self._memory()
-
-    def _host(self) -> Iterator[Metric]:
-        stats = self._store.stats()
-        build = GaugeMetricFamily(
-            "tetris_build_info", "Always 1; labels say what runs", labels=("version", "python")
-        )
-        build.add_metric((__version__, platform.python_version()), 1)
-        yield build
-        for name, what, value in (
-            ("models", "Published models", stats.models),
-            ("leases", "Open leases", stats.leases),
-            ("segments", "Resident segments", stats.segments),
-            ("segments_referenced", "Segments that somebody maps now", stats.references),
-            ("segments_quarantined", "Damaged segments that were taken out", stats.quarantined),
-            ("resident_bytes", "Bytes of segments, each counted once", stats.resident),
-            ("asked_bytes", "What private copies for every lease would take", stats.asked),
-            ("saved_bytes", "Asked less resident, never below 0", stats.saved),
-            ("charged_bytes", "What counts against the limit", stats.charged),
-            ("limit_bytes", "What segments may take; 0: no limit", stats.limit),
-            ("huge_pages_enabled", "1: the tmpfs gives huge pages", stats.huge_pages),
-            ("start_time_seconds", "When the daemon began", stats.started_unix_ns / 1e9),
-        ):
-            yield GaugeMetricFamily(f"tetris_{name}", what, value=value)
-
-    def _tenants(self) -> Iterator[Metric]:
-        tenants = self._store.tenants()
-        found = [(tenant, tenant.stats()) for tenant in tenants]
-        for name, what, values in (
-            ("models", "Published models", [s.models for _, s in found]),
-            ("leases", "Open leases", [s.leases for _, s in found]),
-            ("resident_bytes", "Bytes that its models name", [s.resident for _, s in found]),
-            ("asked_bytes", "What private copies would take", [s.asked for _, s in found]),
-            ("saved_bytes", "Asked less resident", [s.saved for _, s in found]),
-            ("charged_bytes", "What counts against its quota", [s.charged for _, s in found]),
-            ("quota_bytes", "What it may hold; 0: no limit", [t.quota for t, _ in found]),
-            (
-                "fair_share_bytes",
-                "Bytes of its segments, each divided by the tenants that name it",
-                [self._store.fair_share(t) for t, _ in found],
-            ),
-        ):
-            family = GaugeMetricFamily(f"tetris_tenant_{name}", what, labels=("tenant",))
-            for tenant, value in zip(tenants, values, strict=True):
-                family.add_metric((tenant.name,), value)
-            yield family
-
-    def _scrub(self) -> Iterator[Metric]:
-        scrub = self._keeper.scrub
-        for name, what, value in (
-            ("running", "1: a scrub is under way", scrub.running),
-            ("done_bytes", "Read by the scrub under way, or the last one", scrub.done),
-            ("total_bytes", "What that scrub has to read", scrub.total),
-            ("last_end_time_seconds", "When the last one ended; 0: none has", scrub.ended_unix),
-            ("findings", "Found since the start", scrub.findings),
-        ):
-            yield GaugeMetricFamily(f"tetris_scrub_{name}", what, value=float(value))
-
-    def _memory(self) -> Iterator[Metric]:
-        size, free, inodes = self._store.tmpfs()
-        for name, what, value in (
-            ("tmpfs_size_bytes", "Size of the tmpfs; 0: no limit", size),
-            ("tmpfs_free_bytes", "What is free on it", free),
-            ("tmpfs_free_inodes", "Files that it can take", inodes),
-            (
-                "host_shmem_huge_bytes",
-                "Huge pages of all shared memory of this host",
-                _shmem_huge_bytes(),
-            ),
-        ):
-            yield GaugeMetricFamily(f"tetris_{name}", what, value=value)
-
-
-def _shmem_huge_bytes() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("ShmemHugePages:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    def _gauge(self, name: str, what: str) -> Gauge:
+        return Gauge(name, what, registry=self.registry)

@@ -109,6 +109,13 @@ class Root:
             self.huge_pages,
         )
 
+    def open_to(self, name: str, socket_mode: int, group: str = "") -> None:
+        """Let others enter the view of a tenant that has one: as :meth:`tenant`."""
+        with ExitStack() as undo:
+            view = files.directory(undo, self._tenants, name, readable(socket_mode))
+            if group:
+                give_to_group(view, group)
+
     def pool(self, name: str) -> int:
         """The directory of the segments of pool ``name``, made when it is missing."""
         return files.directory(self._closing, self._objects, name, 0o700)
@@ -125,12 +132,23 @@ class Root:
         """Remove a tenant's directories; False when they are not empty yet."""
         with suppress(OSError):  # of a daemon that crashed: nobody listens on it
             os.unlink(f"{tenant}/{files.VIEW_SOCKET}", dir_fd=self._tenants)
+        parents = (self._leases, self._models, self._tenants)
+        # All or none: one that is configured again meanwhile goes on with those it has.
+        if any(self._holds_anything(parent, tenant) for parent in parents):
+            return False
         try:
-            for parent in (self._leases, self._models, self._tenants):
+            for parent in parents:
                 os.rmdir(tenant, dir_fd=parent)
         except OSError:
             return False
         return True
+
+    def _holds_anything(self, parent: int, name: str) -> bool:
+        try:
+            with ExitStack() as undo:
+                return any(files.entries(files.descriptor(undo, name, parent)))
+        except FileNotFoundError:
+            return False
 
     def _open(self, undo: ExitStack) -> int:
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -13,10 +15,13 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from tetris.errors import NotAllowedError
 from tetrisd.server import prepare
+from tetrisd.stalls import Stalls
 
-# Scrapes at once, and seconds that a client may take: whoever holds more is sent away.
+# Scrapes at once, and seconds that each may take in all: whoever wants more is sent away.
 _AT_ONCE = 4
-_SECONDS = 10
+_SECONDS = 10.0
+# After a client that could not be accepted, for want of descriptors.
+_PAUSE = 0.1
 
 
 class Scrapes:
@@ -25,22 +30,22 @@ class Scrapes:
     def __init__(self, server: _Server, path: Path | None) -> None:
         self._server = server
         self._path = path
-        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="metrics")
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
         """Answer nobody any more; who is being answered has ``seconds``."""
-        self._stopping = True
+        self._server.stopping = True
         self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for a client
-        self._thread.join(seconds)
+        self._thread.join()
+        self._server.rest(seconds)
         self._server.server_close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
     def _run(self) -> None:
         # Not serve_forever, which looks twice a second whether it should end.
-        while not self._stopping:
+        while not self._server.stopping:
             self._server.handle_request()
 
 
@@ -66,25 +71,44 @@ def serve(registry: CollectorRegistry, where: str) -> Scrapes:
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = _SECONDS
-
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
         """Nothing: a scrape is no decision."""
 
-    def address_string(self) -> str:
-        """A unix socket's peer has none."""
-        return "local"
-
 
 class _Server(WSGIServer):
+    """Answers each client in a thread of its own, a few at once, and none for long."""
+
     timeout = None
 
     def __init__(self, where: str) -> None:
         host, _, port = where.rpartition(":")
         host = host.strip("[]")
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._begin((host, int(port)))
+
+    def _begin(self, address: Any) -> None:
+        self.stopping = False
         self._places = threading.BoundedSemaphore(_AT_ONCE)
-        super().__init__((host, int(port)), _Handler)
+        self._stalls = Stalls(_SECONDS)
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        """Bind, and ask no name server who we are."""
+        if self.address_family != socket.AF_UNIX:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = "localhost", 0
+        self.setup_environ()
+
+    def get_request(self) -> tuple[Any, Any]:
+        """A client; a unix socket's has no address, and nobody needs one."""
+        try:
+            request, _ = self.socket.accept()
+        except OSError:
+            if not self.stopping:
+                time.sleep(_PAUSE)
+            raise
+        return request, ("local", 0)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread of its own, if there is a place."""
@@ -93,9 +117,16 @@ class _Server(WSGIServer):
             return
         threading.Thread(target=self._answer, args=(request, client_address), daemon=True).start()
 
+    def rest(self, seconds: float) -> None:
+        """Wait for the last answers, but not for longer than this."""
+        deadline = time.monotonic() + seconds
+        for _ in range(_AT_ONCE):
+            self._places.acquire(timeout=max(0.0, deadline - time.monotonic()))
+
     def _answer(self, request: Any, client_address: Any) -> None:
         try:
-            self.finish_request(request, client_address)
+            with self._stalls.over(lambda: _cut(request)):
+                self.finish_request(request, client_address)
         except OSError:
             pass  # the client went away, or took too long
         finally:
@@ -104,22 +135,17 @@ class _Server(WSGIServer):
 
 
 class _UnixServer(_Server):
+    address_family = socket.AF_UNIX
+
     def __init__(self, where: str) -> None:
-        self.address_family = socket.AF_UNIX
-        self._places = threading.BoundedSemaphore(_AT_ONCE)
         before = os.umask(0o117)  # its group may scrape too
         try:
-            WSGIServer.__init__(self, where, _Handler)  # type: ignore[arg-type]
+            self._begin(where)
         finally:
             os.umask(before)
 
-    def server_bind(self) -> None:
-        """Bind to a path, which has no port to be asked for."""
-        self.socket.bind(self.server_address)
-        self.server_name, self.server_port = "localhost", 0
-        self.setup_environ()
 
-    def get_request(self) -> tuple[Any, Any]:
-        """A client, with an address for who asks for one."""
-        request, _ = self.socket.accept()
-        return request, ("local", 0)
+def _cut(request: socket.socket) -> None:
+    """End a client's connection under the thread that waits for it."""
+    with suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)

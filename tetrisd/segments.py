@@ -182,6 +182,12 @@ class Segments:
         self.lingering.discard(digest)
         return freed
 
+    def look(self) -> None:
+        """What is to be done every second."""
+        with self.whole:
+            pass  # a thread that hangs while it holds this must not go unnoticed
+        self.settle_lingering()
+
     def settle_lingering(self) -> None:
         """Try again what somebody mapped the last time."""
         for digest in list(self.lingering):

@@ -102,15 +102,14 @@ class Servicer(TetrisServicer):
     Args:
         tenant: whose.
         events: what it may watch its own of.
-        stopping: set when no work should go on.
     """
 
-    def __init__(self, tenant: Tenant, events: Events, stopping: threading.Event) -> None:
+    def __init__(self, tenant: Tenant, events: Events) -> None:
         self._tenant = tenant
         self._events = events
         self._library = Library(())
         self._idle_seconds = 0.0
-        self._stopping = stopping
+        self._stopping = threading.Event()
         self._publishes = threading.BoundedSemaphore(MAX_PUBLISHES)
 
     def configure(self, library: Library, idle_seconds: float) -> None:
@@ -122,6 +121,11 @@ class Servicer(TetrisServicer):
         """
         self._library = library
         self._idle_seconds = idle_seconds
+
+    def end(self) -> None:
+        """Give up what takes long: the server is to stop."""
+        self._stopping.set()
+        self._events.end(self._tenant.name)
 
     @answers
     def Publish(  # noqa: N802
@@ -234,7 +238,7 @@ class Servicer(TetrisServicer):
         self, request: pb.ReportFallbackRequest, context: grpc.ServicerContext
     ) -> pb.ReportFallbackResponse:
         """A model that was loaded the stock way."""
-        known = request.reason in pb.ReportFallbackRequest.Reason.values()
+        known = request.reason and request.reason in pb.ReportFallbackRequest.Reason.values()
         reason = request.reason if known else pb.ReportFallbackRequest.FAILED
         name = pb.ReportFallbackRequest.Reason.Name(reason).lower()
         self._tenant.fallback(request.model[:_MAX_NAME], name)
@@ -284,12 +288,15 @@ def _header(first: pb.PublishRequest | None) -> pb.PublishHeader:
 
 def _signed(requests: Iterator[pb.PublishRequest], sign: Callable[[], None]) -> Iterator[bytes]:
     """The data that follows a header; each message that brings any is a sign of life."""
-    for message in requests:
-        if message.WhichOneof("part") != "data":
-            raise InvalidModelError("after the header of a publish only data follows")
-        if message.data:
-            sign()
-            yield message.data
+    try:
+        for message in requests:
+            if message.WhichOneof("part") != "data":
+                raise InvalidModelError("after the header of a publish only data follows")
+            if message.data:
+                sign()
+                yield message.data
+    except grpc.RpcError:
+        raise ConflictError("the client went away in mid-publish") from None
 
 
 def _keep_alive(request: pb.PublishHeader | pb.PublishPathRequest) -> int | None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tetris import quantities
-from tetris.errors import InvalidModelError, NotFoundError, TetrisError
+from tetris.errors import ConflictError, InvalidModelError, NotFoundError, TetrisError
 from tetris.settings import DEFAULT_SOCKET
 from tetrisd.logs import FORMATS
 
@@ -216,8 +216,20 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
 
 
 def reloaded(old: Settings, new: Settings) -> Settings:
-    """What a reload makes of ``new``: what only a start can change stays as it is."""
+    """What a reload makes of ``new``: what only a start can change stays as it is.
+
+    Raises:
+        ConflictError: a new tenant's socket is where another's is as long as the daemon runs.
+    """
     known = {tenant.name: tenant for tenant in old.tenants}
+    taken = {socket.absolute().parent: whose for whose, socket in _sockets(old)}
+    for tenant in new.tenants:
+        owner = taken.get(tenant.socket.absolute().parent)
+        if tenant.name not in known and owner is not None:
+            raise ConflictError(
+                f"tenant {tenant.name}: the socket of {owner} is in {tenant.socket.parent} still: "
+                "this needs a restart"
+            )
     tenants = tuple(
         _keeping(known.get(tenant.name, tenant), tenant, _FIXED_OF_TENANT) for tenant in new.tenants
     )
@@ -245,10 +257,17 @@ def _keeping(old: Table, new: Table, names: Sequence[str]) -> Table:
 
 def _different(where: str, old: Table, new: Table) -> list[str]:
     return [
-        f"{where}{name.replace('_', '-')}: {getattr(old, name)} -> {getattr(new, name)}"
-        for name in _entries(type(old))
+        f"{where}{name.replace('_', '-')}: {_shown(entry, old)} -> {_shown(entry, new)}"
+        for name, entry in _entries(type(old)).items()
         if getattr(old, name) != getattr(new, name)
     ]
+
+
+def _shown(entry: dataclasses.Field[Any], table: Settings | TenantSettings) -> str:
+    value = getattr(table, entry.name)
+    if entry.metadata["many"]:
+        return ":".join(map(str, value)) or "none"
+    return f"{value:o}" if entry.metadata["parse"] is _MODE else str(value)
 
 
 def _entries(table: type) -> dict[str, dataclasses.Field[Any]]:
@@ -341,14 +360,24 @@ def _value(entry: dataclasses.Field[Any], given: Any) -> Any:
 
 def _check_sockets(settings: Settings) -> None:
     """Containers mount a socket's directory: whoever does must not find another tenant's there."""
-    sockets = [(tenant.name, tenant.socket) for tenant in settings.tenants]
-    if settings.admin_socket is not None:
-        sockets.append(("", settings.admin_socket))
-    directories = [socket.absolute().parent for _, socket in sockets]
-    for (owner, socket), directory in zip(sockets, directories, strict=True):
-        if directories.count(directory) > 1:
+    seen = set()
+    views = settings.root.absolute() / "tenants"
+    for whose, socket in _sockets(settings):
+        directory = socket.absolute().parent
+        if directory in seen:
             raise InvalidModelError(f"two sockets are in {directory}: give each its own directory")
-        if directory.parent == settings.root.absolute() / "tenants" and directory.name != owner:
+        if directory.parent == views and whose != f"tenant {directory.name}":
             raise InvalidModelError(
                 f"socket {socket} is in the view of another tenant: give it its own directory"
             )
+        seen.add(directory)
+
+
+def _sockets(settings: Settings) -> list[tuple[str, Path]]:
+    """Whose socket is where. Who scrapes, and every administrator, is told of all tenants."""
+    sockets = [(f"tenant {tenant.name}", tenant.socket) for tenant in settings.tenants]
+    if settings.admin_socket is not None:
+        sockets.append(("administrators", settings.admin_socket))
+    if settings.metrics.startswith("/"):
+        sockets.append(("metrics", Path(settings.metrics)))
+    return sockets

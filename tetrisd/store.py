@@ -129,7 +129,7 @@ class Store:
                 tenant.look()
         self._forget_abandoned()
         for pool in self._pools.values():
-            pool.settle_lingering()
+            pool.look()
 
     def collect(self) -> Collected:
         """Remove every unused, unpinned model, and segments that nobody names or maps."""
@@ -140,7 +140,7 @@ class Store:
             for manifest in tenant.models.all()
         )
         for pool in self._pools.values():
-            pool.settle_lingering()
+            pool.look()
         for name, _ in files.regular(self._root.quarantine):
             files.remove(self._root.quarantine, name)
         done = Collected(dropped, segments - self._resident(), max(0, taken - self._taken()))
@@ -216,22 +216,48 @@ class Store:
         )
         return round(share)
 
-    def configure(self, settings: Settings) -> None:
-        """Take other limits, and other tenants, from now on.
+    def add(self, tenants: Sequence[TenantSettings]) -> None:
+        """Have more tenants, or none of them; :meth:`configure` or :meth:`abandon` is to follow.
 
-        Who is configured no more is not served any longer, and goes with its last user.
+        Raises:
+            ConflictError: one is there still, from before it was configured no more, and shared
+                with others.
+            TetrisError: its directories cannot be had.
         """
+        with self._configuring:
+            try:
+                for described in tenants:
+                    self._take_back(described)
+            except BaseException:
+                self._abandon()
+                raise
+
+    def configure(self, settings: Settings) -> None:
+        """Take other limits from now on; who is configured no more goes with its last user."""
         with self._configuring:
             self._settings = settings
             self._limits.configure(settings.capacity, settings.headroom)
             for described in settings.tenants:
-                if described.name in self._tenants:
-                    known = self._tenants[described.name]
-                    known.abandoned = False
-                    known.configure(described, settings.keep_alive)
-                else:
-                    self._add(described)
+                self._tenants[described.name].configure(described, settings.keep_alive)
             self._abandon()
+
+    def abandon(self) -> None:
+        """Let go of tenants that were added and are not configured after all."""
+        with self._configuring:
+            self._abandon()
+
+    def _take_back(self, settings: TenantSettings) -> None:
+        known = self._tenants.get(settings.name)
+        if known is None:
+            self._add(settings)
+        elif known.segments is not self._pool(pool_of(settings)):
+            raise ConflictError(
+                f"tenant {settings.name}: models of before are in use, with sharing = "
+                f"{known.settings.sharing!r}: try again when they are gone"
+            )
+        else:
+            self._root.open_to(settings.name, settings.socket_mode, settings.group)
+            known.abandoned = False
 
     def _add(self, settings: TenantSettings) -> None:
         pool = self._pool(pool_of(settings))
@@ -280,9 +306,10 @@ class Store:
 
     def _abandon(self) -> None:
         configured = {tenant.name for tenant in self._settings.tenants}
-        for name in self._tenants.keys() - configured:
-            log.info("tenant %s is configured no more: it goes with its last user", name)
-            self._tenants[name].abandoned = True
+        for tenant in [t for t in self.tenants() if t.name not in configured]:
+            if not tenant.abandoned:
+                log.info("tenant %s is configured no more: it goes with its last user", tenant.name)
+            tenant.abandoned = True
 
     def _forget_abandoned(self) -> None:
         """Remove those whose last user is gone."""

@@ -15,7 +15,7 @@ from tetris.status import details_of
 from tetris.v1 import tetris_pb2 as pb
 from tetrisd import files, steps
 from tetrisd.clock import Clock
-from tetrisd.events import DIED, EXPIRED, RELEASED, Events, Kind, error_name
+from tetrisd.events import ABANDONED, DIED, EXPIRED, RELEASED, Events, Kind, error_name
 from tetrisd.leases import Lease, Leases
 from tetrisd.models import Models
 from tetrisd.publish import Publisher, Publishing
@@ -129,11 +129,16 @@ class Tenant:
                 source, keep_alive=keep_alive, wanted=wanted, patient=patient
             )
         except TetrisError as refused:
-            self._refused(Kind.PUBLISH_REFUSED, refused, **about)
+            error = error_name(type(refused)) if wanted() and patient() else ABANDONED
+            self._refused(Kind.PUBLISH_REFUSED, refused, error, **about)
             raise
         if written is not None:
             self._say(
-                Kind.MODEL_PUBLISHED, nbytes=written, seconds=self._seconds_since(begin), **about
+                Kind.MODEL_PUBLISHED,
+                nbytes=written,
+                own_nbytes=self._named_by(manifest, models=1),
+                seconds=self._seconds_since(begin),
+                **about,
             )
         return manifest, written is not None
 
@@ -157,7 +162,8 @@ class Tenant:
                 manifest = self.models.get(fingerprint)
                 lease = self.leases.create(fingerprint, manifest.name, pid, command, host)
         except TetrisError as refused:
-            self._refused(Kind.ATTACH_REFUSED, refused, fingerprint=fingerprint, pid=pid)
+            error = error_name(type(refused))
+            self._refused(Kind.ATTACH_REFUSED, refused, error, fingerprint=fingerprint, pid=pid)
             raise
         self.models.use(fingerprint)
         self._say(
@@ -228,16 +234,20 @@ class Tenant:
         ]
         return sorted(found, key=lambda s: (-s.nbytes, s.digest))
 
-    def stats(self) -> Stats:
-        """Of this tenant alone."""
-        segments, leases = self.segments_info(), self.leases.live()
+    def stats(self, *, references: bool = True) -> Stats:
+        """Of this tenant alone.
+
+        Args:
+            references: whether to count them, which takes a system call for each segment.
+        """
+        segments, leases = self.models.index.segments(), self.leases.live()
         sizes = {m.fingerprint: m.nbytes for m in self.models.all()}
         return Stats(
             models=len(sizes),
             segments=len(segments),
             leases=len(leases),
-            references=sum(s.referenced for s in segments),
-            resident=sum(s.nbytes for s in segments),
+            references=sum(s.referenced for s in self.segments_info()) if references else 0,
+            resident=sum(segments.values()),
             asked=sum(sizes.get(lease.fingerprint, 0) for lease in leases),
             huge_pages=self._place.huge_pages,
             limit=self.quota or self._limits.capacity(),
@@ -292,8 +302,9 @@ class Tenant:
                 if current is None or not self.is_idle(current):
                     return None
                 self.models.remove(current)
+                own = self._named_by(current, models=0)
             freed = self._settle(current.segments)
-        self._said(Kind.MODEL_EVICTED, current, nbytes=freed, reason=why)
+        self._said(Kind.MODEL_EVICTED, current, nbytes=freed, own_nbytes=own, reason=why)
         return freed
 
     def lose(self, digest: bytes, why: str) -> list[Manifest]:
@@ -305,6 +316,15 @@ class Tenant:
         for manifest in lost:
             self._said(Kind.MODEL_DAMAGED, manifest, reason=f"segment {digest.hex()} {why}")
         return lost
+
+    def _named_by(self, manifest: Manifest, models: int) -> int:
+        """Bytes of its segments that so many models of this tenant name.
+
+        What the tenant is told of a publish or an eviction: whether that wrote or freed anything
+        depends on what others have.
+        """
+        users = self.models.index.users
+        return sum(nbytes for d, nbytes in manifest.segments.items() if users(d) == models)
 
     def _settle(self, digests: Iterable[bytes]) -> int:
         names = self.models.index.users
@@ -376,13 +396,15 @@ class Tenant:
         return (self._clock.boot_ns() - boot_ns) / _SECOND
 
     def _say(self, kind: pb.Event.Kind, **details: object) -> None:
-        self._events.say(kind, self.name, **details)
+        self._events.say(kind, self.name, **details)  # type: ignore[arg-type]
 
     def _said(self, kind: pb.Event.Kind, manifest: Manifest, **details: object) -> None:
         self._say(kind, model=manifest.name, fingerprint=manifest.fingerprint, **details)
 
-    def _refused(self, kind: pb.Event.Kind, refused: TetrisError, **details: object) -> None:
-        self._say(kind, reason=details_of(refused), error=error_name(refused), **details)
+    def _refused(
+        self, kind: pb.Event.Kind, refused: TetrisError, error: str, **details: object
+    ) -> None:
+        self._say(kind, reason=details_of(refused), error=error, **details)
 
 
 def _check_fingerprint(fingerprint: bytes) -> None:

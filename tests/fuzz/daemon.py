@@ -8,7 +8,6 @@ import itertools
 import logging
 import shutil
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ def wired(root: Path, models: Path) -> Iterator[list[Any]]:
     try:
         store = Store(opened, settings, Clock(lambda: next(times), lambda: next(times)))
         store.recover()
-        servicer = Servicer(store.tenant(tenant.name), store.events, threading.Event())
+        servicer = Servicer(store.tenant(tenant.name), store.events)
         servicer.configure(Library(tenant.model_root), 60)
         yield [
             (add_TetrisServicer_to_server, servicer),
