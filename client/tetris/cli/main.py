@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from tetris.cli import admin, lists, suggest
 from tetris.cli.answer import Answer
+from tetris.cli.processes import processes
 from tetris.cli.publish import publish
 from tetris.cli.show import show
 from tetris.cli.stat import stat
@@ -62,6 +63,7 @@ _TENANT = Argument("--tenant", default="default", help="whose (default: default)
 _ALL = Argument(
     "-A", "--all-tenants", action="store_true", help="of every tenant: asks the admin socket"
 )
+_ROOT = Argument("--root", help="root or view (default: TETRIS_ROOT, or /dev/shm/tetris)")
 _COMMANDS = (
     Command("publish", publish, "make a model's tensors resident", (Argument("path"),)),
     Command("models", lists.command(lists.MODELS), "what is published", (_ALL,)),
@@ -70,6 +72,12 @@ _COMMANDS = (
     Command("segments", lists.command(lists.SEGMENTS), "what is resident, largest first", (_ALL,)),
     Command("leases", lists.command(lists.LEASES), "who uses what, since when", (_ALL,)),
     Command("stat", stat, "what sharing saves, in one screen", (_ALL,)),
+    Command(
+        "ps",
+        processes,
+        "which processes map a model now, from the kernel; needs no daemon",
+        (_ANY_MODEL, _ROOT),
+    ),
     Command("tenants", admin.tenants, "every tenant, and what it holds"),
     Command("pin", admin.pin, "keep a model, used or not", (_MODEL, _TENANT)),
     Command("unpin", admin.unpin, "let it go when its time comes", (_MODEL, _TENANT)),
