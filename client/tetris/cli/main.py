@@ -13,6 +13,7 @@ from tetris.cli import admin, lists, suggest
 from tetris.cli.answer import Answer
 from tetris.cli.processes import processes
 from tetris.cli.publish import publish
+from tetris.cli.run import run
 from tetris.cli.show import show
 from tetris.cli.stat import stat
 from tetris.cli.tables import render
@@ -77,6 +78,15 @@ _COMMANDS = (
         processes,
         "which processes map a model now, from the kernel; needs no daemon",
         (_ANY_MODEL, _ROOT),
+    ),
+    Command(
+        "run",
+        run,
+        "run an unchanged program with sharing on: run [--] gunicorn app:app",
+        (
+            Argument("program", metavar="CMD", help="as on a command line"),
+            Argument("arguments", nargs=argparse.REMAINDER, help="its own"),
+        ),
     ),
     Command("tenants", admin.tenants, "every tenant, and what it holds"),
     Command("pin", admin.pin, "keep a model, used or not", (_MODEL, _TENANT)),

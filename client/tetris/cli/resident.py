@@ -50,7 +50,7 @@ class Resident:
     def read(self) -> Resident:
         """Look at the files now."""
         for directory in self._directories():
-            for entry in _entries(directory):
+            for entry in _entries(directory, self.device):
                 if segment := SEGMENT.fullmatch(entry.name):
                     self.segments[entry.inode()] = bytes.fromhex(segment[1])
                 elif LEASE.fullmatch(entry.name):
@@ -82,6 +82,11 @@ class Resident:
         yield str(self.root / "quarantine")
         for parent in ("objects", "tenants", "leases"):
             yield from (entry.path for entry in _entries(self.root / parent))
+        # Who may pass through the directory of all tenants, and not list it, knows its own.
+        if not os.access(self.root / "tenants", os.R_OK):
+            yield str(self.root / "tenants" / "default")
+        if view := os.environ.get("TETRIS_VIEW"):
+            yield view
 
 
 def resident(root: Path) -> Resident:
@@ -99,10 +104,11 @@ def resident(root: Path) -> Resident:
         ) from None
 
 
-def _entries(directory: str | Path) -> list[os.DirEntry[str]]:
-    """What a directory holds; nothing when it may not be read, or is none."""
+def _entries(directory: str | Path, device: int | None = None) -> list[os.DirEntry[str]]:
+    """What a directory holds; nothing when it may not be read, is none, or on another device."""
     with suppress(OSError), os.scandir(directory) as found:
-        return list(found)
+        if device in (None, os.stat(directory).st_dev):
+            return list(found)
     return []
 
 
