@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from tetris.cli import admin, lists, suggest
 from tetris.cli.answer import Answer
+from tetris.cli.doctor import doctor
 from tetris.cli.processes import processes
 from tetris.cli.publish import publish
 from tetris.cli.run import run
@@ -37,6 +38,7 @@ _EXITS: tuple[tuple[type[TetrisError], int], ...] = (
 _EPILOG = (
     "exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no daemon answers; "
     "4 no such model; 5 the model's files are wrong or damaged; 6 verify found damage; "
+    "7 doctor found something to fix; "
     "130 interrupted"
 )
 
@@ -78,6 +80,12 @@ _COMMANDS = (
         processes,
         "which processes map a model now, from the kernel; needs no daemon",
         (_ANY_MODEL, _ROOT),
+    ),
+    Command(
+        "doctor",
+        doctor,
+        "what is in the way of sharing here, and the command that fixes it",
+        (_ROOT,),
     ),
     Command(
         "run",

@@ -20,6 +20,7 @@ _ID = re.compile(r"[0-9a-f]{32,64}")
 _MACHINE = re.compile(
     r"/(?:machine\.slice/machine-|lxc(?:\.payload)?[./])([^/]+?)(?:\.scope)?(?:/|$)"
 )
+_COUNTED = {b"Pss:": "proportional", b"Anonymous:": "copied", b"ShmemPmdMapped:": "huge"}
 _ENGINES = {"libpod": "podman", "cri-containerd": "containerd", "crio": "cri-o"}
 
 
@@ -44,11 +45,13 @@ class Mapped:
         parts: length of what is mapped from each offset: mapped twice, it counts once.
         proportional: its share of the resident pages, each divided by how many map it.
         copied: pages that it has written to, and so has for itself.
+        huge: what it maps in huge pages.
     """
 
     parts: dict[int, int] = field(default_factory=dict)
     proportional: int = 0
     copied: int = 0
+    huge: int = 0
 
     @property
     def nbytes(self) -> int:
@@ -99,10 +102,8 @@ def mapped(pid: int, device: int) -> dict[int, Mapped]:
                 start, end = (int(part, 16) for part in words[0].split(b"-"))
                 offset = int(words[2], 16)
                 current.parts[offset] = max(current.parts.get(offset, 0), end - start)
-        elif current and words[0] == b"Pss:":
-            current.proportional += int(words[1]) << 10
-        elif current and words[0] == b"Anonymous:":
-            current.copied += int(words[1]) << 10
+        elif current and (name := _COUNTED.get(words[0])):
+            setattr(current, name, getattr(current, name) + (int(words[1]) << 10))
     return dict(found)
 
 

@@ -181,7 +181,7 @@ def _text(rows: list[dict[str, Any]], refused: int) -> Body:
             size(row["process_private"]),
             size(row["process_proportional"]),
             row["container"],
-            " ".join(row["command"].split()),
+            _short(row["command"]),
         )
         for row in rows
     ]
@@ -190,5 +190,12 @@ def _text(rows: list[dict[str, Any]], refused: int) -> Body:
         lines.append(f"{size(unlinked)} of this has no name any more and goes with its processes")
     if refused:
         advice = ": `sudo -E tetrisctl ps` shows everything" if os.geteuid() else ""
-        lines.append(f"{refused} processes may not be read{advice}")
+        what = "1 process" if refused == 1 else f"{refused} processes"
+        lines.append(f"{what} may not be read{advice}")
     return lines
+
+
+def _short(command: str) -> str:
+    """A command on one line, its program without the way to it."""
+    program, *words = command.split() or [""]
+    return " ".join((program.rpartition("/")[2] or program, *words))

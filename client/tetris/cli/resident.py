@@ -49,7 +49,7 @@ class Resident:
 
     def read(self) -> Resident:
         """Look at the files now."""
-        for directory in self._directories():
+        for directory in self.directories():
             for entry in _entries(directory, self.device):
                 if segment := SEGMENT.fullmatch(entry.name):
                     self.segments[entry.inode()] = bytes.fromhex(segment[1])
@@ -77,7 +77,8 @@ class Resident:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _directories(self) -> Iterator[str]:
+    def directories(self) -> Iterator[str]:
+        """Where segments and leases may be."""
         yield str(self.root)
         yield str(self.root / "quarantine")
         for parent in ("objects", "tenants", "leases"):
