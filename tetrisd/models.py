@@ -10,13 +10,16 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from google.protobuf.message import DecodeError
-
 from tetris import shm
 from tetris.errors import ConflictError, InvalidModelError, NotFoundError
 from tetris.manifest import Manifest
 from tetris.v1 import tetris_pb2 as pb
-from tetris.wire import manifest_from_wire, manifest_to_wire
+from tetris.wire import (
+    manifest_from_file,
+    manifest_from_wire,
+    manifest_to_file,
+    manifest_to_wire,
+)
 from tetrisd import files, steps
 from tetrisd.index import Index
 
@@ -204,9 +207,8 @@ class Models:
 
     def _write(self, manifest: Manifest, used: int) -> pb.Manifest:
         wire = manifest_to_wire(manifest)
-        body = wire.SerializeToString()
         name = manifest.fingerprint.hex()
-        files.write(self._dirfd, name, shm.digest(body) + body, 0o600, times_ns=(used, used))
+        files.write(self._dirfd, name, manifest_to_file(wire), 0o600, times_ns=(used, used))
         return wire
 
     def _read(self, name: str) -> pb.Manifest:
@@ -214,13 +216,4 @@ class Models:
             stored = files.read(self._dirfd, name)
         except OSError as failed:
             raise InvalidModelError(f"it cannot be read: {failed.strerror}") from None
-        body = stored[shm.DIGEST_SIZE :]
-        if shm.digest(body) != stored[: shm.DIGEST_SIZE]:
-            raise InvalidModelError("it is damaged")
-        try:
-            wire = pb.Manifest.FromString(body)
-        except DecodeError:
-            raise InvalidModelError("it is not a manifest") from None
-        if wire.fingerprint.hex() != name:
-            raise InvalidModelError("it belongs to another fingerprint")
-        return wire
+        return manifest_from_file(stored, name)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tetris import cgroup
+
 # Kept back from segments: a full store must still be able to write a lease.
 _KEPT_BYTES = 256 << 10
 _KEPT_FILES = 64
@@ -139,36 +141,6 @@ class Limits:
         """What the memory limits of our control group and of those above it leave."""
         return [
             Room(left - self._headroom, "the memory limit of the daemon's control group")
-            for left in map(_left, _control_group_directories())
-            if left is not None
+            for group in cgroup.memory_groups()
+            if (left := cgroup.left(group)) is not None
         ]
-
-
-def _control_group_directories() -> list[Path]:
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        number, controllers, path = line.split(":", 2)
-        top = Path("/sys/fs/cgroup")
-        if number != "0":
-            if "memory" not in controllers.split(","):
-                continue
-            top /= "memory"
-        own = top / path.lstrip("/")
-        return [own, *(p for p in own.parents if p.is_relative_to(top))]
-    return []
-
-
-def _left(group: Path) -> int | None:
-    """Bytes that a group may still take; None when it has no limit. Files it can drop are free."""
-    for limit, usage in (
-        ("memory.max", "memory.current"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes"),
-    ):
-        try:
-            most = int((group / limit).read_text())
-            now = int((group / usage).read_text())
-            stat = (group / "memory.stat").read_text().split()
-        except (OSError, ValueError):  # no such file, or the word "max"
-            continue
-        droppable = int(stat[stat.index("inactive_file") + 1]) if "inactive_file" in stat else 0
-        return most - now + droppable
-    return None

@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tetris.errors import ConflictError, InvalidModelError, NotAllowedError, NotFoundError
+from tetris.mount import gives_huge_pages, mount_of
 from tetrisd import files, layout, steps
-from tetrisd.mount import gives_huge_pages, mount_of
 from tetrisd.settings import TenantSettings
 
 SHARED = "_shared"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import DecodeError
+
+from tetris.errors import InvalidModelError
 from tetris.manifest import Claim, Manifest, Tensor
+from tetris.shm import DIGEST_SIZE, digest
 from tetris.v1 import tetris_pb2 as pb
 
 
@@ -42,6 +46,30 @@ def manifest_from_wire(message: pb.Manifest) -> Manifest:
         keep_alive=message.keep_alive_seconds if message.HasField("keep_alive_seconds") else None,
         pinned=message.pinned,
     )
+
+
+def manifest_to_file(wire: pb.Manifest) -> bytes:
+    """What a manifest's file holds: its protobuf form behind the BLAKE3 digest of that."""
+    body = wire.SerializeToString()
+    return digest(body) + body
+
+
+def manifest_from_file(stored: bytes, name: str) -> pb.Manifest:
+    """What the file of the manifest ``name``, its fingerprint in hex, says.
+
+    Raises:
+        InvalidModelError: it is damaged, or another's.
+    """
+    body = stored[DIGEST_SIZE:]
+    if digest(body) != stored[:DIGEST_SIZE]:
+        raise InvalidModelError("it is damaged")
+    try:
+        wire = pb.Manifest.FromString(body)
+    except DecodeError:
+        raise InvalidModelError("it is not a manifest") from None
+    if wire.fingerprint.hex() != name:
+        raise InvalidModelError("it belongs to another fingerprint")
+    return wire
 
 
 def claim_to_wire(claim: Claim) -> pb.TensorClaim:

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from tetris.errors import ConflictError, InvalidModelError, NotAllowedError
-from tetrisd.mount import mount_of
+from tetris.mount import mount_of
 from tetrisd.root import Root
 
 

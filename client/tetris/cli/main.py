@@ -11,7 +11,10 @@ from typing import Any, NamedTuple, NoReturn
 
 from tetris.cli import admin, install, lists, suggest
 from tetris.cli.answer import Answer
+from tetris.cli.doctor import doctor
+from tetris.cli.processes import processes
 from tetris.cli.publish import publish
+from tetris.cli.run import run
 from tetris.cli.show import show
 from tetris.cli.stat import stat
 from tetris.cli.tables import render
@@ -37,6 +40,7 @@ _EXITS: tuple[tuple[type[TetrisError], int], ...] = (
 _EPILOG = (
     "exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no daemon answers; "
     "4 no such model; 5 the model's files are wrong or damaged; 6 verify found damage; "
+    "7 doctor found something to fix; "
     "130 interrupted"
 )
 
@@ -78,6 +82,7 @@ _PLACE = (
     Argument("--prefix", default="/usr/local", help="(default: /usr/local)"),
     Argument("--bindir", help="of tetrisd and tetrisctl (default: this environment's)"),
 )
+_ROOT = Argument("--root", help="root or view (default: TETRIS_ROOT, or /dev/shm/tetris)")
 _COMMANDS = (
     Command("publish", publish, "make a model's tensors resident", (Argument("path"),)),
     Command("models", lists.command(lists.MODELS), "what is published", (_ALL,)),
@@ -106,6 +111,27 @@ _COMMANDS = (
         ),
     ),
     Command("watch", watch, "what happens, as it happens, a line each", (_ALL,)),
+    Command(
+        "ps",
+        processes,
+        "which processes map a model now, from the kernel; needs no daemon",
+        (_ANY_MODEL, _ROOT),
+    ),
+    Command(
+        "doctor",
+        doctor,
+        "what is in the way of sharing here, and the command that fixes it",
+        (_ROOT,),
+    ),
+    Command(
+        "run",
+        run,
+        "run an unchanged program with sharing on: run [--] gunicorn app:app",
+        (
+            Argument("program", metavar="CMD", help="as on a command line"),
+            Argument("arguments", nargs=argparse.REMAINDER, help="its own"),
+        ),
+    ),
     Command("tenants", admin.tenants, "every tenant, and what it holds"),
     Command("pin", admin.pin, "keep a model, used or not", (_MODEL, _TENANT)),
     Command("unpin", admin.unpin, "let it go when its time comes", (_MODEL, _TENANT)),
@@ -124,7 +150,7 @@ _COMMANDS = (
     Command(
         "quota",
         admin.quota,
-        "give a tenant another quota until the daemon's next start",
+        "give a tenant another quota until the settings are read again",
         (
             Argument("tenant"),
             Argument("bytes", type=nbytes, help="4GiB; 0: none"),

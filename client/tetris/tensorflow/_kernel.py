@@ -5,19 +5,17 @@ from __future__ import annotations
 import _thread
 import atexit
 import os
-import re
 import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tetris import supported
 from tetris.shm import ffi, lib
 from tetris.tensorflow._ledger import Ledger, Report, log
 from tetris.tensorflow._resolve import Resolver, through_daemon
 from tetris.tensorflow._stored import read_stored
 from tetris.tensorflow._tables import Tables
-
-_OLDEST, _NEWEST = (2, 16), (2, 21)
 
 # By number: why a tensor of an attached model was read, and whether that is as it should be.
 _REASONS = {
@@ -104,9 +102,8 @@ def _register() -> str | None:
     """Bind and register; returns what is in the way, if anything is."""
     import tensorflow as tf
 
-    version = tuple(int(part) for part in re.findall(r"\d+", tf.__version__)[:2])
-    if not _OLDEST <= version <= _NEWEST:
-        return f"TensorFlow {tf.__version__} is not one of 2.16 to 2.21"
+    if not supported.serves(tf.__version__):
+        return f"TensorFlow {tf.__version__} is not one of {supported.RANGE}"
     library = _loaded_library()
     if library is None:
         return "this TensorFlow has no libtensorflow_cc.so.2"
