@@ -147,10 +147,12 @@ class Rpc:
         with self.stub() as stub:
             return getattr(stub, method)(request, timeout=timeout)
 
-    def collect(self, method: str, request: Any, convert: Callable[[Any], T]) -> list[T]:
+    def collect(
+        self, method: str, request: Any, convert: Callable[[Any], T], timeout: float = 60.0
+    ) -> list[T]:
         """One call that answers a stream, as a list."""
         with self.stub() as stub:
-            return [convert(m) for m in getattr(stub, method)(request, timeout=60.0)]
+            return [convert(m) for m in getattr(stub, method)(request, timeout=timeout)]
 
     def _sentence(self, failed: grpc.RpcError) -> str:
         # Our daemon never answers with these: they are the transport's.

@@ -7,6 +7,7 @@ import json
 import pytest
 
 import tetris
+from support.daemon import run_python
 from support.models import floats, random_model, write_model
 from tetris.cli.main import main
 
@@ -90,3 +91,20 @@ def test_wrong_usage_ends_with_2(capsys):
         main(["frobnicate"])
     assert caught.value.code == 2
     assert "frobnicate" in capsys.readouterr().err
+
+
+def test_version_tells_of_a_daemon_that_answers_and_of_one_that_does_not(run, tmp_path, capsys):
+    found = json.loads(run("version", "--json")[1])
+    assert found["client"] == found["daemon"] == tetris.__version__
+    assert main(["version", "-o", "json", "--socket", str(tmp_path / "none")]) == 0
+    assert json.loads(capsys.readouterr().out)["daemon"] is None
+
+
+def test_version_does_not_import_tensorflow(tmp_path):
+    code = (
+        "import sys; from tetris.cli.main import main; main(['version']); "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    done = run_python(code, TETRIS_SOCKET=str(tmp_path / "none"))
+    assert done.returncode == 0
+    assert "tensorflow" in done.stdout

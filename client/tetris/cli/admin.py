@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tetris.cli.answer import Answer
+from tetris.cli.exits import DAMAGED
 from tetris.cli.lists import TENANT, model_row
 from tetris.cli.progress import bar
 from tetris.cli.stat import tenant_row
@@ -22,8 +23,6 @@ _TENANT_COLUMNS = (
     "SHARING",
     Column("SOCKET", least=12),
 )
-# Exit status of a verification that found something.
-DAMAGED = 6
 
 
 def tenants(arguments: argparse.Namespace) -> Answer:

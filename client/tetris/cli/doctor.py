@@ -21,13 +21,12 @@ from tetris.cli.checks import (
     store,
 )
 from tetris.cli.checks.surroundings import Surroundings
+from tetris.cli.exits import TO_FIX
 from tetris.cli.resident import root_path
 from tetris.cli.tables import Body, Table
 from tetris.cli.terminal import CYAN, GREEN, RED, YELLOW, Mark
 from tetris.settings import socket_path
 
-# Exit status when there is something to fix.
-TO_FIX = 7
 _SECONDS = 10.0
 _LEVELS = {OK: GREEN, NOTE: CYAN, WARNING: YELLOW, FAILURE: RED}
 

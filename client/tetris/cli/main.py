@@ -6,12 +6,15 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
 
-from tetris.cli import admin, install, lists, suggest
+from tetris import __version__
+from tetris.cli import admin, completion, install, lists, suggest
 from tetris.cli.answer import Answer
+from tetris.cli.command import Argument, Command
 from tetris.cli.doctor import doctor
+from tetris.cli.exits import EXITS, INTERRUPTED, code_of
 from tetris.cli.processes import processes
 from tetris.cli.publish import publish
 from tetris.cli.run import run
@@ -21,54 +24,21 @@ from tetris.cli.tables import render
 from tetris.cli.terminal import forgiving, printable, screen_of
 from tetris.cli.top import top
 from tetris.cli.tree import tree
+from tetris.cli.version import version
 from tetris.cli.watch import watch
-from tetris.errors import (
-    InvalidModelError,
-    NotFoundError,
-    TetrisError,
-    UnavailableError,
-)
+from tetris.errors import TetrisError
 from tetris.quantities import nbytes, seconds
-
-# Exit codes, most special first; documented in docs/tetrisctl.md and in --help.
-_EXITS: tuple[tuple[type[TetrisError], int], ...] = (
-    (UnavailableError, 3),
-    (NotFoundError, 4),
-    (InvalidModelError, 5),
-    (TetrisError, 1),
-)
-_EPILOG = (
-    "exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no daemon answers; "
-    "4 no such model; 5 the model's files are wrong or damaged; 6 verify found damage; "
-    "7 doctor found something to fix; "
-    "130 interrupted"
-)
-
-
-class Argument:
-    """One more word that a command takes: its names, and what argparse is told of it."""
-
-    def __init__(self, *names: str, **options: Any) -> None:
-        self.names = names
-        self.options = options
-
-
-class Command(NamedTuple):
-    """A command: what it runs, what it says of itself, and what it takes.
-
-    What it runs answers once, or has printed all it had to say.
-    """
-
-    name: str
-    run: Callable[[argparse.Namespace], Answer | None]
-    help: str
-    arguments: tuple[Argument, ...] = ()
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise ValueError(text)
     return int(text)
+
+
+def _complete(arguments: argparse.Namespace) -> Answer:
+    words = arguments.words
+    return completion.complete(words[words[:1] == ["--"] :], COMMANDS, COMMON)
 
 
 _MODEL = Argument("model", help="name, or first hex digits of its fingerprint")
@@ -83,7 +53,24 @@ _PLACE = (
     Argument("--bindir", help="of tetrisd and tetrisctl (default: this environment's)"),
 )
 _ROOT = Argument("--root", help="root or view (default: TETRIS_ROOT, or /dev/shm/tetris)")
-_COMMANDS = (
+# Of every command, before or after its name.
+COMMON = (
+    Argument("--socket", help="the daemon's socket (default: TETRIS_SOCKET, or the system's)"),
+    Argument(
+        "--admin-socket",
+        help="the administrators' socket (default: TETRIS_ADMIN_SOCKET, or the system's)",
+    ),
+    Argument(
+        "-o",
+        "--output",
+        choices=("table", "wide", "json"),
+        help="table: what fits the screen (default); wide: everything; json: for programs",
+    ),
+    Argument(
+        "--json", action="store_const", const="json", dest="output", help="the same as -o json"
+    ),
+)
+COMMANDS = (
     Command("publish", publish, "make a model's tensors resident", (Argument("path"),)),
     Command("models", lists.command(lists.MODELS), "what is published", (_ALL,)),
     Command("show", show, "one model's tensors, who shares each, and since when", (_MODEL,)),
@@ -175,6 +162,14 @@ _COMMANDS = (
         "stop the service and remove what install wrote",
         (*_PLACE, Argument("--purge", action="store_true", help="settings and user too")),
     ),
+    Command("version", version, "of the client, the daemon and TensorFlow"),
+    Command(
+        "completion",
+        completion.completion,
+        "the script that completes commands, flags and names in a shell",
+        (Argument("shell", choices=tuple(completion.SCRIPTS), help="of this shell"),),
+    ),
+    Command("complete", _complete, "", (Argument("words", nargs=argparse.REMAINDER),)),
 )
 
 
@@ -196,12 +191,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return answer.status
     except TetrisError as failed:
         print(f"tetrisctl: {printable(suggest.sentence(failed, given))}", file=sys.stderr)  # noqa: T201
-        return next(code for kind, code in _EXITS if isinstance(failed, kind))
+        return code_of(failed)
     except BrokenPipeError:
         # The reader, a `head` for one, has seen enough; keep the interpreter from complaining too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return 0
 
 
@@ -221,32 +216,21 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     # Both before and after the command; SUPPRESS keeps the second from hiding the first.
     common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument(
-        "--socket", help="the daemon's socket (default: TETRIS_SOCKET, or the system's)"
-    )
-    common.add_argument(
-        "--admin-socket",
-        help="the administrators' socket (default: TETRIS_ADMIN_SOCKET, or the system's)",
-    )
-    common.add_argument(
-        "-o",
-        "--output",
-        choices=("table", "wide", "json"),
-        help="table: what fits the screen (default); wide: everything; json: for programs",
-    )
-    common.add_argument(
-        "--json", action="store_const", const="json", dest="output", help="the same as -o json"
-    )
+    for argument in COMMON:
+        common.add_argument(*argument.names, **argument.options)
     parser = _Parser(
         prog="tetrisctl",
         description="One copy of every weight per host.",
-        epilog=_EPILOG,
+        epilog="exit codes: " + "; ".join(f"{row.code} {row.meaning}" for row in EXITS),
         parents=[common],
     )
+    parser.add_argument("--version", action="version", version=f"tetrisctl {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for entry in _COMMANDS:
+    for entry in COMMANDS:
+        # Without a help of its own argparse leaves a command out of the list.
+        listed: dict[str, Any] = {"help": entry.help} if entry.help else {}
         command = commands.add_parser(
-            entry.name, help=entry.help, description=entry.help, parents=[common]
+            entry.name, description=entry.help, parents=[common], **listed
         )
         command.set_defaults(run=entry.run)
         for argument in entry.arguments:

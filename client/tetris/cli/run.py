@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tetris.cli.answer import Answer
+from tetris.cli.terminal import printable
 
 # As a shell has them.
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127
@@ -43,5 +44,5 @@ def _python_path() -> str:
 
 
 def _refused(sentence: str, status: int) -> SystemExit:
-    print(f"tetrisctl: {sentence}", file=sys.stderr)  # noqa: T201
+    print(f"tetrisctl: {printable(sentence)}", file=sys.stderr)  # noqa: T201
     return SystemExit(status)

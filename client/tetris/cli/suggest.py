@@ -12,6 +12,8 @@ from tetris.errors import NotFoundError, TetrisError
 from tetris.rpc import AdminRpc, Rpc
 from tetris.v1 import admin_pb2, tetris_pb2
 
+# Seconds that a name is worth waiting for.
+_PATIENCE = 1.0
 _CHOICE = re.compile(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
 
 
@@ -49,18 +51,19 @@ def model_names(arguments: argparse.Namespace) -> list[str]:
     tenant = "" if arguments.all_tenants else getattr(arguments, "tenant", None)
     if tenant is None:
         request = tetris_pb2.ListModelsRequest()
-        return Rpc(arguments.socket).collect("ListModels", request, lambda m: m.name)
+        return Rpc(arguments.socket).collect("ListModels", request, lambda m: m.name, _PATIENCE)
     return AdminRpc(arguments.admin_socket).collect(
         "ListTenantModels",
         admin_pb2.ListTenantModelsRequest(tenant=tenant),
         lambda m: m.model.name,
+        _PATIENCE,
     )
 
 
 def tenant_names(arguments: argparse.Namespace) -> list[str]:
     """Of all tenants."""
     return AdminRpc(arguments.admin_socket).collect(
-        "ListTenants", admin_pb2.ListTenantsRequest(), lambda t: t.name
+        "ListTenants", admin_pb2.ListTenantsRequest(), lambda t: t.name, _PATIENCE
     )
 
 
