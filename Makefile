@@ -15,7 +15,7 @@ FIXED := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 # The run of a failed chaos is had again with its seed.
 SEED ?=
 
-.PHONY: help setup demo test test-oldest test-all lint format bench chaos asan tsan valgrind fuzz fuzz-planted fuzz-replay fuzz-shrink gen gen-check wheel clean
+.PHONY: help setup demo test test-oldest test-all lint format bench chaos asan tsan valgrind fuzz fuzz-planted fuzz-replay fuzz-shrink gen gen-check man wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -81,6 +81,9 @@ gen: $(GEN)/.ready ## protobuf modules from proto/
 
 gen-check: gen ## the committed protobuf modules are what proto/ says
 	git diff --exit-code --stat -- client
+
+man: setup ## tetrisctl(1) from the table of commands
+	$(RUN) python tools/manpage.py
 
 wheel: setup ## one abi3 wheel in dist/ for every glibc from 2.28 on
 	rm -rf dist/*.whl build/wheel
