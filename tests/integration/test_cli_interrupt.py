@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 
 import pytest
 
@@ -10,6 +11,9 @@ import tetris
 from support.daemon import PYTHON, files_under, wait_until
 from support.models import random_model
 from support.terminal import TETRISCTL, Terminal
+from tetris.formats.model import locate
+from tetris.rpc import Rpc
+from tetris.upload import upload
 
 INTERRUPTED = 130
 
@@ -60,3 +64,25 @@ def test_a_bar_is_for_a_terminal_alone(daemon, big):
         [*PYTHON, *words], capture_output=True, text=True, timeout=60, check=True
     )
     assert piped.stderr == ""
+
+
+def test_publish_shows_how_far_the_daemon_is(daemon, tmp_path):
+    """Also with what another publisher of the model is at, whom it waits for."""
+    files = locate(str(random_model(tmp_path / "elsewhere" / "m", tensors=2)))
+    goes_on = threading.Event()
+
+    def half_and_then_the_rest():
+        header, first, *rest = upload(files)
+        yield from (header, first)
+        goes_on.wait(60)
+        yield from rest
+
+    with Rpc(daemon.socket).stub() as stub:
+        other = stub.Publish.future(half_and_then_the_rest())
+        words = ("publish", str(tmp_path / "elsewhere" / "m"), "--socket", str(daemon.socket))
+        with Terminal(*TETRISCTL, *words) as screen:
+            assert "64.0 KiB of 128.0 KiB" in screen.until(" 50%")
+            goes_on.set()
+            assert screen.end() == 0
+        assert other.result(30).published
+    assert "2 tensors in 2 segments" in screen.shown.split("\x1b[K")[-1]
