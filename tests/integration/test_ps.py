@@ -176,6 +176,15 @@ def test_what_outlives_its_lease_counts_for_the_model_that_explains_it(model, ho
     assert ps()[pid]["bytes_mapped"] == 3 * 64 * KIB
 
 
+def test_a_view_is_enough_to_tell_the_model(model, hold, daemon, capsys):
+    """A container has no root and no manifests: what it holds a lease of is what it maps."""
+    pid = hold(model).pid
+    view = daemon.root / "tenants" / "default"
+    assert main(["ps", "--json", f"--root={view}"]) == 0
+    rows = json.loads(capsys.readouterr().out)["processes"]
+    assert [(r["pid"], r["model"], r["bytes_mapped"]) for r in rows] == [(pid, "m/1", 192 * KIB)]
+
+
 def test_the_largest_share_comes_first(tmp_path, model, hold, daemon, capsys):
     large = random_model(tmp_path / "models" / "large", tensors=1, kib=1024)
     pids = [hold(model).pid, hold(large).pid]
