@@ -29,8 +29,8 @@ _COLUMNS = (
     Column("COPIED", right=True),
     Column("PRIVATE", right=True, spare=2),
     Column("ALL PSS", right=True, spare=2),
-    Column("CONTAINER", least=9, spare=1),
-    Column("COMMAND", least=12),
+    Column("CONTAINER", least=12),
+    Column("COMMAND", least=24),
 )
 
 
