@@ -269,6 +269,38 @@ def test_a_systemd_host_without_the_unit_is_told(doctor):
     assert (found["level"], found["fix"]) == ("note", "tetrisctl install")
 
 
+UNIT = {
+    "LoadState": "loaded",
+    "ActiveState": "active",
+    "UnitFileState": "enabled",
+    "RuntimeDirectory": "tetris",
+    "RuntimeDirectoryPreserve": "yes",
+}
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("said", "level", "words"),
+    [
+        ({}, "ok", ""),
+        ({"ActiveState": "failed"}, "failure", "systemctl restart tetrisd.service"),
+        ({"UnitFileState": "disabled"}, "warning", "systemctl enable tetrisd.service"),
+        ({"RuntimeDirectoryPreserve": "no"}, "warning", "RuntimeDirectoryPreserve=yes"),
+    ],
+)
+def test_what_systemd_says_of_the_unit_is_judged(doctor, tmp_path, said, level, words):
+    """Its answer is given by a stand-in: this machine is not run by systemd."""
+    lines = "\n".join(f"{name}={value}" for name, value in {**UNIT, **said}.items())
+    stand_in = tmp_path / "bin" / "systemctl"
+    stand_in.parent.mkdir()
+    stand_in.write_text(f"#!/bin/sh\ncat <<END\n{lines}\nEND\n")
+    stand_in.chmod(0o755)
+    prepare = f'{PREPARE} mkdir -p /run/systemd/system; exec "$@"'
+    path = f"{stand_in.parent}:{os.environ['PATH']}"
+    found = doctor("unshare", "-m", "sh", "-c", prepare, "sh", PATH=path)["service"]
+    assert (found["level"], words in found["fix"]) == (level, True)
+
+
 # Lets the kernel answer a system call with ENOSYS, as an old one, or a container's filter, does.
 WITHOUT_CALL = """
 import ctypes, struct, sys

@@ -24,6 +24,8 @@ CONTAINER = {
         "itself is mounted",
         "ok",
     ),
+    "one mount": ("mount --bind -o ro $view $run;", "ok", "ok"),
+    "one mount, writable": ("mount --bind $view $run;", "ok", "writable"),
     "no socket": ("mount --bind -o ro $view /run/view;", "is not mounted", "ok"),
 }
 
@@ -43,8 +45,8 @@ def test_in_a_container_the_mounts_are_looked_at(daemon, doctor, tmp_path, case)
         'exec "$@"'
     )
     shell = ("unshare", "-m", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", prepare, "sh")
-    where = "/run/view/v" if "$image" in mounts else "/run/view"
-    found = doctor(*shell, TETRIS_VIEW=where)
+    where = {"TETRIS_VIEW": "/run/view/v" if "$image" in mounts else "/run/view"}
+    found = doctor(*shell, **({} if "one mount" in case else where))
     for check, words in (("socket-mount", socket), ("view", view)):
         if words == "ok":
             assert found[check]["level"] == "ok", found

@@ -26,7 +26,8 @@ if "nobody" in sys.argv:
 HOLDER = f"""{BECOME_NOBODY}
 path, what = sys.argv[1], sys.argv[2:]
 model = tetris.attach(path)
-arrays = [model.tensor(name, writable="write" in what) for name in model]
+names = ["common"] if "common" in what else list(model)
+arrays = [model.tensor(name, writable="write" in what) for name in names]
 touched = sum(int(a.view("u1").sum()) for a in arrays)
 if "write" in what:
     arrays[0][0] = 1
@@ -155,7 +156,7 @@ def test_segments_that_lost_their_names_are_shown_and_told(model, hold, ps, daem
 def test_a_shared_segment_counts_for_the_models_that_the_process_attached(
     tmp_path, daemon, hold, ps
 ):
-    """Version 2 shares a tensor with version 1: who has attached one is no user of the other."""
+    """Who maps only what versions 1 and 2 share is a user of the one that it has attached."""
     common = ((4096,), floats(*range(4096)))
     paths = [
         write_model(
@@ -164,7 +165,7 @@ def test_a_shared_segment_counts_for_the_models_that_the_process_attached(
         )
         for version in (1, 2)
     ]
-    first, second = (hold(path).pid for path in paths)
+    first, second = (hold(path, "common").pid for path in paths)
     assert {pid: row["model"] for pid, row in ps().items()} == {first: "v/1", second: "v/2"}
     assert set(ps("v/2")) == {second}
 
@@ -174,6 +175,15 @@ def test_what_outlives_its_lease_counts_for_the_model_that_explains_it(model, ho
     wait_until(lambda: not list((daemon.root / "leases/default").iterdir()), what="the release")
     assert ps()[pid]["model"] == "m/1"
     assert ps()[pid]["bytes_mapped"] == 3 * 64 * KIB
+
+
+def test_a_view_is_enough_to_tell_the_model(model, hold, daemon, capsys):
+    """A container has no root and no manifests: what it holds a lease of is what it maps."""
+    pid = hold(model).pid
+    view = daemon.root / "tenants" / "default"
+    assert main(["ps", "--json", f"--root={view}"]) == 0
+    rows = json.loads(capsys.readouterr().out)["processes"]
+    assert [(r["pid"], r["model"], r["bytes_mapped"]) for r in rows] == [(pid, "m/1", 192 * KIB)]
 
 
 def test_the_largest_share_comes_first(tmp_path, model, hold, daemon, capsys):

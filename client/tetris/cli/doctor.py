@@ -59,7 +59,7 @@ _WIDTH = 80 - max(map(len, _LEVELS)) - max(map(len, CHECKS)) - 4
 
 def doctor(arguments: argparse.Namespace) -> Answer:
     """Everything that this user can find out; nothing is changed."""
-    at = Surroundings(socket_path(arguments.socket), root_path(arguments.root))
+    at = Surroundings(socket_path(arguments.socket), root_path(arguments.root, arguments.socket))
     found = {name: finding for name in CHECKS if (finding := _bounded(CHECKS[name], at))}
     to_fix = any(finding.level in (WARNING, FAILURE) for finding in found.values())
     data = [{"check": name, **finding._asdict()} for name, finding in found.items()]

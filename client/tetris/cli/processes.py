@@ -29,8 +29,8 @@ _COLUMNS = (
     Column("COPIED", right=True),
     Column("PRIVATE", right=True, spare=2),
     Column("ALL PSS", right=True, spare=2),
-    Column("CONTAINER", least=9, spare=1),
-    Column("COMMAND", least=12),
+    Column("CONTAINER", least=12),
+    Column("COMMAND", least=24),
 )
 
 
@@ -64,7 +64,7 @@ class User(NamedTuple):
 
 def processes(arguments: argparse.Namespace) -> Answer:
     """Which processes map a model."""
-    files = resident(root_path(arguments.root))
+    files = resident(root_path(arguments.root, arguments.socket))
     found, refused = _mapped_files(files.device)
     # After the maps: a mapped segment cannot go meanwhile, and a new one is seen.
     files.read()
@@ -180,7 +180,7 @@ def _text(rows: list[dict[str, Any]], refused: int) -> Body:
             size(row["bytes_copied"]),
             size(row["process_private"]),
             size(row["process_proportional"]),
-            row["container"],
+            row["container"].rpartition(" ")[2],
             _short(row["command"]),
         )
         for row in rows

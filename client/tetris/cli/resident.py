@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tetris.errors import InvalidModelError, NotFoundError
 from tetris.manifest import Manifest
+from tetris.settings import socket_path
 from tetris.wire import manifest_from_file, manifest_from_wire
 
 DEFAULT_ROOT = Path("/dev/shm/tetris")  # noqa: S108
@@ -20,14 +21,18 @@ SEGMENT = re.compile(r"([0-9a-f]{64})(?:\.[0-9a-f]{8})?")
 LEASE = re.compile(r"([0-9a-f]{16})(?:\.lease)?")
 
 
-def root_path(given: str | os.PathLike[str] | None = None) -> Path:
-    """The root: the argument, else ``TETRIS_ROOT``, else the default if it is there.
+def root_path(given: str | None = None, socket: str | None = None) -> Path:
+    """The root: the argument, else ``TETRIS_ROOT``, else the default where it is there.
 
-    A container has no root but a view, and it serves as well: ``TETRIS_VIEW``.
+    A container has a view instead, which serves as well: ``TETRIS_VIEW``, or what is mounted where
+    the socket is.
     """
-    named = given or os.environ.get("TETRIS_ROOT")
-    view = os.environ.get("TETRIS_VIEW")
-    return Path(named or (view if view and not DEFAULT_ROOT.exists() else DEFAULT_ROOT))
+    if named := given or os.environ.get("TETRIS_ROOT"):
+        return Path(named)
+    beside = socket_path(socket).parent
+    views = (os.environ.get("TETRIS_VIEW"), str(beside) if os.path.ismount(beside) else None)
+    found = (DEFAULT_ROOT, *(Path(view) for view in views if view))
+    return next((path for path in found if path.exists()), DEFAULT_ROOT)
 
 
 @dataclass(frozen=True, slots=True)

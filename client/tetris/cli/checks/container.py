@@ -6,6 +6,7 @@ import os
 from itertools import islice
 
 from tetris.cli.checks import Finding, failure, ok, warning
+from tetris.cli.checks.daemon import join
 from tetris.cli.checks.surroundings import Surroundings
 from tetris.errors import NotFoundError, TetrisError
 from tetris.mount import mount_of
@@ -26,14 +27,14 @@ def socket_directory(at: Surroundings) -> Finding | None:
         if mount.point == str(socket):
             return warning(
                 f"{socket} itself is mounted: the socket of a restarted daemon will not show here",
-                f"{at.engine} run -v {socket.parent}:{socket.parent} …",
+                at.one_mount,
             )
     if not at.guest:
         return None
     if not any(mount.point in above for mount in at.mounts):
         return failure(
             f"{socket.parent} is not mounted into this container",
-            f"{at.engine} run -v {socket.parent}:{socket.parent} …",
+            at.one_mount,
         )
     return ok(f"{socket.parent} is mounted")
 
@@ -43,20 +44,16 @@ def view(at: Surroundings) -> Finding | None:
     named = "TETRIS_VIEW" in os.environ
     if not at.guest and not named and at.mount is None:
         return None
-    mounted = (
-        f"{at.engine} run -v {at.root}/tenants/default:{at.view}:ro -e TETRIS_VIEW={at.view} …"
-    )
-    fix = mounted if at.guest else "unset TETRIS_VIEW"
+    fix = at.one_mount if at.guest else "unset TETRIS_VIEW"
     try:
         found = os.stat(at.view)
         kind = mount_of(found.st_dev, str(at.view)).kind
         read_only = os.statvfs(at.view).f_flag & os.ST_RDONLY
         os.stat(at.view / ".")
     except PermissionError:
-        return failure(f"this user may not enter the view {at.view}", f"sudo ls -ld {at.view}")
+        return failure(f"this user may not enter the view {at.view}", join(at.view))
     except (OSError, NotFoundError):
-        what = "" if named else ", and TETRIS_VIEW names no other"
-        return failure(f"there is no view at {at.view}{what}", fix)
+        return failure(f"there is no view at {at.view}", fix)
     if kind != "tmpfs":
         return failure(f"{at.view} is on {kind}: it is not the mounted view", fix)
     if missing := _missing(at):
@@ -65,7 +62,7 @@ def view(at: Surroundings) -> Finding | None:
             _restart(at) if at.guest else fix,
         )
     if at.guest and not read_only:
-        return warning(f"the view {at.view} is mounted writable into this container", mounted)
+        return warning(f"the view {at.view} is mounted writable into this container", at.one_mount)
     return ok(f"the view {at.view} is the daemon's{', read-only' if read_only else ''}")
 
 

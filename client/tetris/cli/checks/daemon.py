@@ -6,15 +6,13 @@ import errno
 import grp
 import os
 import pwd
-import re
 import socket
 import stat
-import subprocess
 from pathlib import Path
 
 from tetris import cgroup
 from tetris.cli.checks import Finding, failure, note, ok, warning
-from tetris.cli.checks.surroundings import SECONDS, UNIT, Surroundings
+from tetris.cli.checks.surroundings import SECONDS, UNIT, Surroundings, unit
 from tetris.cli.tables import size
 from tetris.errors import TetrisError
 
@@ -27,14 +25,14 @@ def answers(at: Surroundings) -> Finding:
     try:
         found = os.stat(at.socket)
     except PermissionError:
-        return failure(f"this user may not enter {at.socket.parent}", _join(at.socket.parent))
+        return failure(f"this user may not enter {at.socket.parent}", join(at.socket.parent))
     except OSError as failed:
         return failure(f"no daemon at {at.socket} ({failed.strerror})", _start(at))
     if not stat.S_ISSOCK(found.st_mode):
         return failure(f"{at.socket} is no socket", f"sudo rm {at.socket} && {_start(at)}")
     refused = _connect(at.socket)
     if refused in (errno.EACCES, errno.EPERM):
-        return failure(f"this user may not open {at.socket}", _join(at.socket))
+        return failure(f"this user may not open {at.socket}", join(at.socket))
     if refused == errno.ECONNREFUSED:
         return failure(f"nobody listens on {at.socket}: its daemon has died", _start(at))
     if refused or isinstance(at.stats, TetrisError):
@@ -50,15 +48,15 @@ def service(at: Surroundings) -> Finding | None:
         return None
     if not at.has_systemd:
         return note("systemd does not run this host: nothing restarts a daemon that died")
-    unit = _unit()
-    if unit.get("LoadState") != "loaded":
+    state = unit(UNIT)
+    if state.get("LoadState") != "loaded":
         return note(f"there is no {UNIT}: nothing restarts a daemon that died", "tetrisctl install")
-    if unit.get("ActiveState") != "active":
-        state = unit.get("ActiveState") or "unknown"
-        return failure(f"{UNIT} is {state}", f"sudo systemctl restart {UNIT}")
-    if unit.get("UnitFileState") not in ("enabled", "static", "enabled-runtime"):
+    if state.get("ActiveState") != "active":
+        active = state.get("ActiveState") or "in no known state"
+        return failure(f"{UNIT} is {active}", f"sudo systemctl restart {UNIT}")
+    if state.get("UnitFileState") not in ("enabled", "static", "enabled-runtime"):
         return warning(f"{UNIT} does not start with the host", f"sudo systemctl enable {UNIT}")
-    if unit.get("RuntimeDirectory") and unit.get("RuntimeDirectoryPreserve") == "no":
+    if state.get("RuntimeDirectory") and state.get("RuntimeDirectoryPreserve") == "no":
         return warning(
             f"a restart of {UNIT} makes a new socket directory, unseen by running containers",
             f"sudo mkdir -p /etc/systemd/system/{UNIT}.d && "
@@ -119,19 +117,19 @@ def _connect(path: Path) -> int:
 
 def _start(at: Surroundings) -> str:
     if at.guest:
-        return f"{at.engine} run -v {at.socket.parent}:{at.socket.parent} …"
-    if at.has_systemd and _unit().get("LoadState") == "loaded":
+        return at.one_mount
+    if at.has_systemd and unit(UNIT).get("LoadState") == "loaded":
         return f"sudo systemctl restart {UNIT}"
     return f"sudo tetrisd --root {at.root} --socket {at.socket} &"
 
 
 def _restart(at: Surroundings) -> str:
-    if at.has_systemd and _unit().get("MainPID") == str(at.daemon_pid):
+    if at.has_systemd and unit(UNIT).get("MainPID") == str(at.daemon_pid):
         return f"sudo systemctl restart {UNIT}"
     return f"sudo kill -KILL {at.daemon_pid} && {_start(at)}" if at.daemon_pid else _start(at)
 
 
-def _join(path: Path) -> str:
+def join(path: Path) -> str:
     """How this user gets into the group of a file."""
     user = pwd.getpwuid(os.geteuid()).pw_name
     try:
@@ -144,18 +142,3 @@ def _join(path: Path) -> str:
     if user in group.gr_mem:
         return f"newgrp {group.gr_name}  # or log in again: you are in it since"
     return f"sudo usermod -aG {group.gr_name} {user} && newgrp {group.gr_name}"
-
-
-def _unit() -> dict[str, str]:
-    """What systemd says of the unit; nothing when it does not answer."""
-    names = "LoadState,ActiveState,UnitFileState,RuntimeDirectory,RuntimeDirectoryPreserve,MainPID"
-    try:
-        done = subprocess.run(  # noqa: S603
-            ["systemctl", "show", UNIT, f"--property={names}"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return dict(re.findall(r"^(\w+)=(.*)$", done.stdout, re.M))

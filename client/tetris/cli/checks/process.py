@@ -33,7 +33,8 @@ def max_map_count(at: Surroundings) -> Finding:
             f"({segments} segments) needs about {need}",
             f"sudo sysctl -w vm.max_map_count={max(262144, 2 * need)}",
         )
-    return ok(f"vm.max_map_count is {limit}; the largest model has {segments} segments")
+    largest = f"the largest model has {segments} segments" if segments else "no model is published"
+    return ok(f"vm.max_map_count is {limit}; {largest}")
 
 
 def open_files(at: Surroundings) -> Finding:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tetris.cli import proc
 from tetris.cli.checks import Finding, failure, note, ok, warning
-from tetris.cli.checks.surroundings import Surroundings
-from tetris.cli.resident import SEGMENT
+from tetris.cli.checks.surroundings import MOUNT_UNIT, Surroundings, unit
+from tetris.cli.resident import DEFAULT_ROOT, SEGMENT
 from tetris.cli.tables import size
 from tetris.mount import SHMEM_SWITCH, gives_huge_pages
 
@@ -185,4 +185,6 @@ def _large_segment(at: Surroundings) -> int | None:
 
 
 def _mount(at: Surroundings) -> str:
+    if at.has_systemd and at.root == DEFAULT_ROOT and unit(MOUNT_UNIT).get("LoadState") == "loaded":
+        return f"sudo systemctl enable --now {MOUNT_UNIT}"
     return f"sudo mount -t tmpfs -o {_OPTIONS} tetris {at.root}"

@@ -6,22 +6,40 @@ import os
 import re
 import socket
 import struct
+import subprocess
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from tetris.cli.resident import Resident
+from tetris.cli.resident import DEFAULT_ROOT, Resident
 from tetris.errors import NotFoundError, TetrisError
 from tetris.mount import Mount, mount_of, mounts
 from tetris.rpc import Rpc
 from tetris.v1 import tetris_pb2 as pb
 
 UNIT = "tetrisd.service"
+MOUNT_UNIT = "dev-shm-tetris.mount"
 # What a call, a connection or a helper program may take.
 SECONDS = 3.0
 _ENGINES = (("/run/.containerenv", "podman"), ("/.dockerenv", "docker"))
 _IN_CONTAINER = re.compile(r"docker|libpod|kubepods|containerd|/lxc|crio")
+
+
+@cache
+def unit(name: str) -> dict[str, str]:
+    """What systemd says of a unit; nothing when it does not answer."""
+    names = "LoadState,ActiveState,UnitFileState,RuntimeDirectory,RuntimeDirectoryPreserve,MainPID"
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["systemctl", "show", name, f"--property={names}"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return dict(re.findall(r"^(\w+)=(.*)$", done.stdout, re.M))
 
 
 class Largest(NamedTuple):
@@ -64,6 +82,12 @@ class Surroundings:
         return bool(self.container) and not self.daemon_pid and not (self.root / "objects").is_dir()
 
     @property
+    def one_mount(self) -> str:
+        """How a container gets the socket and the view: the view has a socket too."""
+        view = DEFAULT_ROOT / "tenants" / "default"
+        return f"{self.engine} run -v {view}:{self.socket.absolute().parent}:ro …"
+
+    @property
     def engine(self) -> str:
         """The command that starts containers."""
         return self.container if self.container in ("podman", "docker") else "podman"
@@ -90,8 +114,13 @@ class Surroundings:
 
     @cached_property
     def view(self) -> Path:
-        """The tenant's view, as this process should see it."""
-        return Path(os.environ.get("TETRIS_VIEW") or self.root / "tenants" / "default")
+        """The tenant's view, where :func:`tetris.settings.view_path` will look for it."""
+        if named := os.environ.get("TETRIS_VIEW"):
+            return Path(named)
+        beside = self.socket.absolute().parent
+        here = [mount for mount in self.mounts if mount.point == str(beside)]
+        is_view = here and here[-1].kind == "tmpfs" and "/tenants/" in here[-1].root
+        return beside if is_view or self.guest else self.root / "tenants" / "default"
 
     @cached_property
     def resident(self) -> Resident | None:
