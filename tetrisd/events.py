@@ -129,7 +129,7 @@ class Watcher:
                 self._changed.notify()
 
     def end(self) -> None:
-        """Take nothing more: what :meth:`events` waits for will not come."""
+        """What comes after what has come already is not waited for any more."""
         with self._changed:
             self._ended = True
             self._changed.notify()
@@ -142,7 +142,7 @@ class Watcher:
     def _next(self) -> pb.Event | None:
         with self._changed:
             self._changed.wait_for(lambda: self._events or self._ended)
-            if self._ended:
+            if not self._events:
                 return None
             if self._lost:
                 lost, self._lost = self._lost, 0

@@ -27,7 +27,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tetris.errors import ConflictError, InvalidModelError, NotAllowedError, NotFoundError
+from tetris.errors import (
+    ConflictError,
+    InvalidModelError,
+    NotAllowedError,
+    NotFoundError,
+    TetrisError,
+)
 from tetris.mount import gives_huge_pages, mount_of
 from tetrisd import files, layout, steps
 from tetrisd.settings import TenantSettings
@@ -99,8 +105,13 @@ class Root:
         """
         undo = self._closing
         view = files.directory(undo, self._tenants, name, readable(socket_mode))
-        if group:
-            give_to_group(view, group)
+        try:
+            if group:
+                give_to_group(view, group)
+        except TetrisError:
+            with suppress(OSError):  # one that holds something was there before
+                os.rmdir(name, dir_fd=self._tenants)
+            raise
         return Place(
             view,
             files.directory(undo, self._models, name, 0o700),

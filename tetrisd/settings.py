@@ -54,10 +54,16 @@ def _level(text: str) -> str:
     return text.upper()
 
 
+def _path(text: str) -> Path:
+    if "\0" in text:
+        raise ValueError
+    return Path(text)
+
+
 def _absolute(text: str) -> Path:
     if not text.startswith("/"):
         raise ValueError
-    return Path(text)
+    return _path(text)
 
 
 def _positive(text: str) -> float:
@@ -82,7 +88,7 @@ def _log_format(text: str) -> str:
 def _metrics(text: str) -> str:
     """A path, or a host of the loopback and a port: who scrapes sees every tenant's name."""
     if text.startswith("/") or not text:
-        return text
+        return str(_path(text)) if text else ""
     host, colon, port = text.rpartition(":")
     if not colon or not ipaddress.ip_address(host.strip("[]")).is_loopback:
         raise ValueError
@@ -102,7 +108,7 @@ class TenantSettings:
     """One tenant: whoever can open its socket."""
 
     name: str = "default"
-    socket: Path = _setting(DEFAULT_SOCKET, "unix socket to listen on", Path)
+    socket: Path = _setting(DEFAULT_SOCKET, "unix socket to listen on", _path)
     socket_mode: int = _setting(
         0o660,
         "octal mode of the socket: who may connect",
@@ -132,9 +138,9 @@ class TenantSettings:
 class Settings:
     """What one daemon runs with. Every name is a flag, and ``TETRISD_NAME`` in the environment."""
 
-    root: Path = _setting(Path("/dev/shm/tetris"), "directory on a tmpfs for all state", Path)  # noqa: S108
+    root: Path = _setting(Path("/dev/shm/tetris"), "directory on a tmpfs for all state", _path)  # noqa: S108
     admin_socket: Path | None = _setting(
-        None, "unix socket for administrators, mode 600", Path, shown="default: none"
+        None, "unix socket for administrators, mode 600", _path, shown="default: none"
     )
     capacity: int = _setting(
         0, "bytes that all segments may take", quantities.nbytes, shown="default: what fits"

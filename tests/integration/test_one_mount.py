@@ -9,7 +9,7 @@ import stat
 import pytest
 
 import tetris
-from support.daemon import Daemon
+from support.daemon import Daemon, wait_until
 from support.models import random_model
 from tetris import errors
 from tetris.rpc import AdminRpc, Rpc
@@ -89,7 +89,7 @@ def test_what_a_crash_left_of_it_keeps_no_abandoned_tenant(memory, tmp_path):
     first.kill()
     assert (root / "tenants/red/tetrisd.sock").exists()
     with Daemon(tmp_path / "d", root=root, config=tables[0]):
-        assert os.listdir(root / "tenants") == ["blue"]
+        wait_until(lambda: os.listdir(root / "tenants") == ["blue"], what="the first look")
 
 
 def test_a_directory_in_the_place_of_the_socket_is_one_sentence(tmp_path):

@@ -44,6 +44,7 @@ class Daemon:
         self.admin_socket = directory / "admin" / "tetrisd.sock"
         self.flags = flags
         self.config = config
+        self.program: tuple[str, ...] = ("-m", "tetrisd")
         if config:
             (directory / "tetrisd.toml").write_text(config)
             self.flags += (f"--config={directory / 'tetrisd.toml'}",)
@@ -60,8 +61,7 @@ class Daemon:
             self.process = subprocess.Popen(
                 [
                     *PYTHON,
-                    "-m",
-                    "tetrisd",
+                    *self.program,
                     f"--root={self.root}",
                     f"--admin-socket={self.admin_socket}",
                     *([] if self.config else [f"--socket={self.socket}"]),
