@@ -15,7 +15,7 @@ FIXED := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 # The run of a failed chaos is had again with its seed.
 SEED ?=
 
-.PHONY: help setup demo test test-oldest test-all lint format bench chaos asan tsan valgrind fuzz fuzz-planted fuzz-replay fuzz-shrink gen gen-check man wheel clean
+.PHONY: help setup demo test test-oldest test-systemd test-all lint format bench chaos asan tsan valgrind fuzz fuzz-planted fuzz-replay fuzz-shrink gen gen-check man wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,7 +34,11 @@ test-oldest: $(OLDEST)/.ready wheel ## the tests on the oldest TensorFlow served
 	$(OLDEST)/bin/pip install -q --force-reinstall --no-deps dist/*.whl
 	cd tests && ../$(OLDEST)/bin/pytest -c ../pyproject.toml unit integration fault
 
-test-all: test chaos lint asan tsan gen-check demo test-oldest ## everything CI runs
+test-all: test chaos lint asan tsan gen-check demo test-oldest test-systemd ## everything CI runs
+
+test-systemd: setup wheel ## the service under a systemd of its own, installed from the wheel; wants root and podman
+	tools/system-packages
+	$(RUN) python -m pytest -s tests/systemd
 
 chaos: setup ## kill clients and the daemon at random: KILLS=10000 SEED=7
 	@cd tests && $(RUN) python -m chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))

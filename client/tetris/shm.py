@@ -183,11 +183,14 @@ def open_beneath(dirfd: int, path: str, flags: int) -> int:
 
     Raises:
         NotFoundError: there is none.
-        NotAllowedError: it leads outside, or may not be read.
+        NotAllowedError: it leads outside, may not be read, or the kernel cannot tell: before 5.6 it
+            has no openat2, and a sandbox may take that away.
         InvalidModelError: it is not a regular file.
     """
     out = ffi.new("int *")
     result = lib.tetris_open_beneath(dirfd, _c_string(path), flags, out)
+    if result == -errno.ENOSYS:
+        raise NotAllowedError(f"{path} is not opened: there is no openat2 to keep links inside")
     if result == -errno.EINVAL:
         raise InvalidModelError(f"{path} is not a regular file")
     check(result, "open", path)

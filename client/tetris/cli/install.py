@@ -90,7 +90,10 @@ def install(arguments: argparse.Namespace) -> Answer:
         _need_root("install")
         _check_environment(place)
         _check_memory()
-    written = _write(place)
+    try:
+        written = _write(place)
+    except OSError as failed:
+        raise NotAllowedError(f"{failed.filename} cannot be written: {failed.strerror}") from None
     lines = [f"wrote {path}" for path in written]
     if place.at(_CONFIG) not in written:
         lines.append(f"kept {place.at(_CONFIG)}")
@@ -280,7 +283,9 @@ def _forget_user(place: Place, *, purge: bool) -> Iterator[str]:
         return
     if purge and shutil.which("userdel"):
         _run("userdel", _USER)
-        yield f"removed user {_USER}"
+        if _run("getent", "group", _USER, check=False):  # it stays when it has other members
+            _run("groupdel", _USER)
+        yield f"removed user and group {_USER}"
     else:
         yield f"kept user {_USER}: userdel {_USER} removes it"
 
