@@ -82,10 +82,11 @@ gen: $(GEN)/.ready ## protobuf modules from proto/
 gen-check: gen ## the committed protobuf modules are what proto/ says
 	git diff --exit-code --stat -- client
 
-wheel: setup ## one abi3 wheel in dist/
-	rm -f dist/*.whl
-	$(RUN) pip wheel -q --no-build-isolation --no-deps -w dist -Cbuild-dir=build/wheel .
-	$(RUN) python -m wheel tags --python-tag cp310 --remove dist/*.whl  # compiled for 3.10's limited API, whoever built it
+wheel: setup ## one abi3 wheel in dist/ for every glibc from 2.28 on
+	rm -rf dist/*.whl build/wheel
+	$(RUN) CC="$(CURDIR)/tools/cc-glibc2.28" pip wheel -q --no-build-isolation --no-deps -w build/wheel -Cbuild-dir=build/wheel .
+	$(RUN) python -m wheel tags --python-tag cp310 --remove build/wheel/*.whl  # compiled for 3.10's limited API, whoever built it
+	$(RUN) auditwheel repair --wheel-dir dist build/wheel/*.whl  # it looks at every symbol and says where the wheel may go
 
 .PHONY: fuzz-setup
 fuzz-setup: $(FUZZ)/.ready

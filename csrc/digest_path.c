@@ -1,5 +1,6 @@
 #include "digest_path.h"
 
+#include "cpu_x86.h"
 #include "digest.h"
 
 #include <errno.h>
@@ -21,16 +22,15 @@ enum { PATHS = sizeof paths / sizeof *paths };
 
 static _Atomic(const struct blake3_kernel *) selected;
 
-static bool cpu_has(const struct blake3_kernel *path)
+static bool has_instructions(const struct blake3_kernel *path)
 {
 #ifdef __x86_64__
-    if (path->crc32c == &crc32c_sse42
-        && !(__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul")))
+    if (path->crc32c == &crc32c_sse42 && !cpu_has(CPU_CRC32C))
         return false;
     if (path == &blake3_avx512)
-        return __builtin_cpu_supports("avx512f");
+        return cpu_has(CPU_AVX512F);
     if (path == &blake3_avx2)
-        return __builtin_cpu_supports("avx2");
+        return cpu_has(CPU_AVX2);
 #endif
     (void)path;
     return true;
@@ -63,7 +63,7 @@ static bool agrees(const struct blake3_kernel *path)
 
 static bool runs_here(const struct blake3_kernel *path)
 {
-    return cpu_has(path) && agrees(path);
+    return has_instructions(path) && agrees(path);
 }
 
 /* The index-th path that runs here, or NULL. */
