@@ -14,6 +14,8 @@ from tetrisd import steps
 
 # A digest or a fingerprint in hex.
 HEX = re.compile(r"[0-9a-f]{64}")
+# In every view, so that one mount brings a container both the segments and the daemon.
+VIEW_SOCKET = "tetrisd.sock"
 
 
 def directory(undo: ExitStack, parent: int, name: str, mode: int) -> int:

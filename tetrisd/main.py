@@ -88,7 +88,8 @@ def _servers(store: Store, settings: Settings, stopping: threading.Event) -> Ite
             settings.idle_seconds,
             stopping,
         )
-        yield serve_tenant(servicer, tenant.socket, tenant.socket_mode, tenant.group)
+        view = store.tenant(tenant.name).view_fd()
+        yield serve_tenant(servicer, tenant.socket, tenant.socket_mode, tenant.group, view)
     if settings.admin_socket is not None:
         yield serve_admin(Admin(store), settings.admin_socket)
 

@@ -8,7 +8,8 @@
       objects/            0700
         _shared/          every segment of the tenants that share, named by its digest in hex
         NAME/             those of a tenant that shares with nobody
-      tenants/NAME/             hard links to its segments and leases: what its clients see
+      tenants/NAME/             hard links to its segments and leases, and a socket: all that
+                                its clients see
       models/NAME/        0700  manifests, named by fingerprint in hex
       leases/NAME/        0700  lock files, one per attach
       quarantine/         0700  segments whose bytes were found damaged
@@ -122,6 +123,8 @@ class Root:
 
     def forget(self, tenant: str) -> bool:
         """Remove a tenant's directories; False when they are not empty yet."""
+        with suppress(OSError):  # of a daemon that crashed: nobody listens on it
+            os.unlink(f"{tenant}/{files.VIEW_SOCKET}", dir_fd=self._tenants)
         try:
             for parent in (self._leases, self._models, self._tenants):
                 os.rmdir(tenant, dir_fd=parent)

@@ -231,7 +231,7 @@ class Segments:
             with suppress(NotFoundError):
                 self.show(digest, view)
             yield name, "was gone: linked again" if name not in links else "led elsewhere: replaced"
-        for name in links:
+        for name in links.keys() - {files.VIEW_SOCKET}:
             if not files.HEX.fullmatch(name) and not name.endswith(".lease"):
                 yield name, "is not ours: left alone"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from tetris.errors import ConflictError, InvalidModelError, NotAllowedError, Not
 from tetris.v1 import admin_pb2, tetris_pb2
 from tetris.v1.admin_pb2_grpc import AdminServicer, add_AdminServicer_to_server
 from tetris.v1.tetris_pb2_grpc import TetrisServicer, add_TetrisServicer_to_server
-from tetrisd import steps
+from tetrisd import files, steps
 from tetrisd.root import give_to_group, readable
 from tetrisd.service import MAX_PUBLISHES
 from tetrisd.watch import Watch, WatchedCalls
@@ -51,10 +52,12 @@ _ADMIN = admin_pb2.DESCRIPTOR.services_by_name["Admin"]
 class Server:
     """A server that answers; ends with :meth:`stop`."""
 
-    def __init__(self, server: grpc.Server, threads: ThreadPoolExecutor, path: Path) -> None:
+    def __init__(
+        self, server: grpc.Server, threads: ThreadPoolExecutor, paths: Sequence[Path]
+    ) -> None:
         self._server = server
         self._threads = threads
-        self._path = path
+        self._paths = paths
 
     def stop(self, seconds: float) -> None:
         """Take no new calls, give the old ones ``seconds``, and wait for their last thread."""
@@ -62,12 +65,15 @@ class Server:
         steps.reached("stop: idle")
         # The calls are over, but what served them may still be undoing its work.
         self._threads.shutdown(wait=True)
-        self._path.unlink(missing_ok=True)
+        for path in self._paths:
+            path.unlink(missing_ok=True)
         steps.reached("stop: socket removed")
 
 
-def serve_tenant(servicer: TetrisServicer, path: Path, mode: int, group: str = "") -> Server:
-    """Start to answer a tenant's clients on ``path``.
+def serve_tenant(
+    servicer: TetrisServicer, path: Path, mode: int, group: str = "", view: int | None = None
+) -> Server:
+    """Start to answer a tenant's clients on ``path``, and in the directory ``view`` as well.
 
     The socket's mode and directory are the authority: gRPC for Python tells nothing about a peer.
 
@@ -79,7 +85,7 @@ def serve_tenant(servicer: TetrisServicer, path: Path, mode: int, group: str = "
     def add(server: grpc.Server) -> None:
         add_TetrisServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
 
-    return _serve(add, _TETRIS, path, mode, group)
+    return _serve(add, _TETRIS, path, mode, group, view)
 
 
 def serve_admin(servicer: AdminServicer, path: Path) -> Server:
@@ -101,8 +107,10 @@ def _serve(
     path: Path,
     mode: int,
     group: str,
+    view: int | None = None,
 ) -> Server:
     made = _prepare(path)
+    paths = [path, *_in_view(view, path)]
     steps.reached("start: socket's place clear")
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc")
     server = grpc.server(
@@ -121,19 +129,39 @@ def _serve(
     # The socket is made with nobody's permission but ours, and opened up once it is bound.
     before = os.umask(0o177)
     try:
-        server.add_insecure_port(f"unix:{quote(str(path))}")
+        for place in paths:
+            server.add_insecure_port(f"unix:{quote(str(place))}")
     except RuntimeError as failed:
         raise NotAllowedError(f"socket {path} cannot be bound: {failed}") from None
     finally:
         os.umask(before)
     steps.reached("start: bound")
     server.start()
-    for file, bits in ((path, mode), *(((path.parent, readable(mode)),) if made else ())):
-        if group:
-            give_to_group(file, group)
-        file.chmod(bits)
+    for file in paths:
+        _open_up(file, mode, group)
+    if made:
+        _open_up(path.parent, readable(mode), group)
     steps.reached("start: answering")
-    return Server(server, threads, path)
+    return Server(server, threads, paths)
+
+
+def _in_view(view: int | None, path: Path) -> list[Path]:
+    """The socket in a view, cleared: only one daemon owns a root. None where ``path`` is that one.
+
+    By the view's descriptor, whose path is short: a root may have a longer one than a socket may.
+    """
+    if view is None or os.path.samestat(path.parent.stat(), os.fstat(view)):
+        return []
+    place = Path(f"/proc/self/fd/{view}/{files.VIEW_SOCKET}")
+    with suppress(IsADirectoryError):
+        place.unlink(missing_ok=True)
+    return [place]
+
+
+def _open_up(file: Path, mode: int, group: str) -> None:
+    if group:
+        give_to_group(file, group)
+    file.chmod(mode)
 
 
 def _check_owner(directory: Path) -> None:

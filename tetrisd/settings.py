@@ -266,10 +266,14 @@ def _value(entry: dataclasses.Field[Any], given: Any) -> Any:
 
 def _check_sockets(settings: Settings) -> None:
     """Containers mount a socket's directory: whoever does must not find another tenant's there."""
-    sockets = [tenant.socket for tenant in settings.tenants]
+    sockets = [(tenant.name, tenant.socket) for tenant in settings.tenants]
     if settings.admin_socket is not None:
-        sockets.append(settings.admin_socket)
-    directories = [socket.absolute().parent for socket in sockets]
-    for directory in directories:
+        sockets.append(("", settings.admin_socket))
+    directories = [socket.absolute().parent for _, socket in sockets]
+    for (owner, socket), directory in zip(sockets, directories, strict=True):
         if directories.count(directory) > 1:
             raise InvalidModelError(f"two sockets are in {directory}: give each its own directory")
+        if directory.parent == settings.root.absolute() / "tenants" and directory.name != owner:
+            raise InvalidModelError(
+                f"socket {socket} is in the view of another tenant: give it its own directory"
+            )

@@ -130,6 +130,10 @@ class Tenant:
         """The directory of the tenant's segments, as this process sees it."""
         return str(self._place.view_path)
 
+    def view_fd(self) -> int:
+        """A descriptor of that directory, for as long as the root is open."""
+        return self._place.view
+
     def wire(self, manifest: Manifest) -> pb.Manifest:
         """See :meth:`tetrisd.models.Models.wire`."""
         return self.models.wire(manifest)

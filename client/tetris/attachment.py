@@ -57,5 +57,5 @@ def _lock(view_fd: int, name: str) -> shm.Mapping:
 def _no_view(view: Path, why: str | None) -> NotAllowedError:
     return NotAllowedError(
         f"the segments at {view} cannot be used ({why}): mount the tenant's view of this daemon "
-        "here, and name it in TETRIS_VIEW"
+        "in the place of the socket's directory, or name in TETRIS_VIEW where it is"
     )

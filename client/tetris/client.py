@@ -99,7 +99,8 @@ class Client:
     def _attachment(self, request: pb.AttachRequest) -> Attachment:
         answer = self.rpc.call("Attach", request)
         manifest = manifest_from_wire(answer.manifest)
-        return Attachment(view_path(answer.view), answer.lease, manifest)
+        view = view_path(answer.view, self.rpc.socket, answer.lease)
+        return Attachment(view, answer.lease, manifest)
 
     def attach_or_publish(self, files: CheckpointFiles) -> Attachment:
         """Attach, publishing first what is not resident.

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISSOCK
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -56,6 +57,11 @@ _GRPC_THREADS = (
 )
 # Seconds that a fork waits for the calls of other threads.
 _LONGEST = 60.0
+
+_MOUNTED_ALONE = (
+    "; the socket alone is mounted here, and a restarted daemon makes a new one: "
+    "mount its directory"
+)
 
 
 class _InFlight:
@@ -149,21 +155,31 @@ class Rpc:
     def _sentence(self, failed: grpc.RpcError) -> str:
         # Our daemon never answers with these: they are the transport's.
         if failed.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            return f"the daemon at {self.socket} does not answer: {failed.details()}"
+            advice = _MOUNTED_ALONE if self._mounted_alone() else ""
+            return f"the daemon at {self.socket} does not answer: {failed.details()}{advice}"
         return str(failed.details())
+
+    def _mounted_alone(self) -> bool:
+        with suppress(OSError):
+            return self.socket.lstat().st_dev != self.socket.absolute().parent.stat().st_dev
+        return False
 
     def _target(self) -> str:
         return f"unix:{quote(str(self.socket.absolute()))}"
 
     def _look(self) -> None:
         try:
-            self.socket.lstat()
+            mode = self.socket.stat().st_mode
         except PermissionError:
             raise NotAllowedError(
                 f"the socket {self.socket} is in a directory that this user may not enter"
             ) from None
         except OSError:
             raise UnavailableError(f"no daemon at {self.socket}: {self._advice}") from None
+        if not S_ISSOCK(mode):  # Docker makes a directory where the source of a mount is missing
+            raise UnavailableError(
+                f"{self.socket} is no socket: {self._advice}; into a container mount its directory"
+            )
 
 
 class AdminRpc(Rpc):

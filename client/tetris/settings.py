@@ -19,9 +19,13 @@ def admin_socket_path(given: str | os.PathLike[str] | None = None) -> Path:
     return Path(given or os.environ.get("TETRIS_ADMIN_SOCKET") or DEFAULT_ADMIN_SOCKET)
 
 
-def view_path(reported: str) -> Path:
-    """The directory of this tenant's segments: ``TETRIS_VIEW``, else what the daemon reported.
+def view_path(reported: str, socket: Path, lease: str) -> Path:
+    """The directory of this tenant's segments, for which ``lease`` was just granted.
 
-    In a container the view is usually mounted elsewhere than on the host.
+    ``TETRIS_VIEW``, else the directory of ``socket`` where the lease is in that, else what the
+    daemon reported: every view has a socket too, so that a container needs one mount, anywhere.
     """
-    return Path(os.environ.get("TETRIS_VIEW") or reported)
+    if given := os.environ.get("TETRIS_VIEW"):
+        return Path(given)
+    beside = socket.absolute().parent
+    return beside if (beside / f"{lease}.lease").exists() else Path(reported)

@@ -127,6 +127,14 @@ def test_a_file_without_tenants_describes_the_one(written):
             'admin_socket = "/x/1"\nsocket = "/x/2"',
             "two sockets are in /x",
         ),
+        (
+            'root = "/r"\nadmin_socket = "/r/tenants/default/1"\nsocket = "/x/2"',
+            "socket /r/tenants/default/1 is in the view of another tenant",
+        ),
+        (
+            'root = "/r"\n[tenants.a]\nsocket = "/r/tenants/b/1"\n[tenants.b]\nsocket = "/x/2"',
+            "socket /r/tenants/b/1 is in the view of another tenant",
+        ),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_in_one_sentence(written, text, sentence, capsys):
