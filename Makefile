@@ -5,6 +5,8 @@ OLDEST := .venv-oldest
 GEN := .venv-gen
 FUZZ := .venv-fuzz
 SECONDS ?= 60
+# A podman of a run's own, which ends with it and leaves nothing.
+ENGINE = PYTHONPATH=tests $(RUN) python -m support.podman
 BIN := $(VENV)/bin
 KILLS ?= 300
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
@@ -15,7 +17,7 @@ FIXED := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 # The run of a failed chaos is had again with its seed.
 SEED ?=
 
-.PHONY: help setup demo test test-oldest test-systemd test-all lint format bench chaos asan tsan valgrind fuzz fuzz-planted fuzz-replay fuzz-shrink gen gen-check man wheel clean
+.PHONY: help setup demo demo-containers test test-oldest test-systemd test-containers test-all lint format bench chaos asan tsan valgrind fuzz fuzz-planted fuzz-replay fuzz-shrink gen gen-check man wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,11 +32,17 @@ test: setup ## C and Python tests, under 20 minutes
 	$(RUN) meson test -C build/cp* --print-errorlogs
 	$(RUN) python -m pytest
 
+test-containers: setup containers ## what runs in containers, with a real podman: as root
+	$(ENGINE) python -m pytest tests/containers
+
+demo-containers: setup containers ## VGG16 in containers of 256 MB, next to stock ones: as root
+	$(ENGINE) sh -c 'deploy/containers/images && python deploy/containers/scene.py'
+
 test-oldest: $(OLDEST)/.ready wheel ## the tests on the oldest TensorFlow served, from the built wheel
 	$(OLDEST)/bin/pip install -q --force-reinstall --no-deps dist/*.whl
 	cd tests && ../$(OLDEST)/bin/pytest -c ../pyproject.toml unit integration fault
 
-test-all: test chaos lint asan tsan gen-check demo test-oldest test-systemd ## everything CI runs
+test-all: test chaos lint asan tsan gen-check demo test-oldest test-containers test-systemd ## everything CI runs
 
 test-systemd: setup wheel ## the service under a systemd of its own, installed from the wheel; wants root and podman
 	tools/system-packages
@@ -94,6 +102,13 @@ wheel: setup ## one abi3 wheel in dist/ for every glibc from 2.28 on
 	$(RUN) CC="$(CURDIR)/tools/cc-glibc2.28" pip wheel -q --no-build-isolation --no-deps -w build/wheel -Cbuild-dir=build/wheel .
 	$(RUN) python -m wheel tags --python-tag cp310 --remove build/wheel/*.whl  # compiled for 3.10's limited API, whoever built it
 	$(RUN) auditwheel repair --wheel-dir dist build/wheel/*.whl  # it looks at every symbol and says where the wheel may go
+
+# What images are made of: a base, since there is no registry here, and wheels.
+.PHONY: containers
+containers: wheel
+	tools/system-packages
+	mkdir -p build/containers && tools/rootfs plain build/containers/base.tar
+	PYTHON=$(BIN)/python PYTHON_VERSION=$$(tar tf build/containers/base.tar | sed -n 's,.*/usr/bin/python\(3\.[0-9]*\)$$,\1,p') deploy/containers/wheelhouse
 
 .PHONY: fuzz-setup
 fuzz-setup: $(FUZZ)/.ready

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+# Under any directory: a container has its view where it likes.
+_SEGMENT = re.compile(r"/[0-9a-f]{64}(?: \(deleted\))?$")
 
 
 class Cost(NamedTuple):
@@ -49,7 +53,7 @@ def _mappings(pid: int | str) -> Iterator[tuple[bool, dict[str, int]]]:
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         name, _, value = line.partition(":")
         if " " in name:  # the head of a mapping: range, modes, offset, device, inode, path
-            in_store = "/objects/" in line or "/tenants/" in line
+            in_store = _SEGMENT.search(line) is not None
             fields = {}
         elif name == "VmFlags":
             yield in_store, fields

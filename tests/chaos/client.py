@@ -205,7 +205,8 @@ class Actor:
         if digests != known.digests:
             self.board.fault("wrong bytes", f"the manifest of {known.path} is another model's")
         try:
-            attachment = Attachment(view_path(answer.view), answer.lease, manifest)
+            view = view_path(answer.view, client.rpc.socket, answer.lease)
+            attachment = Attachment(view, answer.lease, manifest)
         except NotAllowedError as failed:
             self.board.fault("early removals", f"a lease on {known.path}: {failed}")
             raise

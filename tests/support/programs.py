@@ -63,10 +63,12 @@ def attach(socket: str, fingerprint: str) -> tuple[Attachment, list[Mapping]]:
     """Attach and map everything, as :class:`tetris.Model` does."""
     with operation("attach"):
         request = pb.AttachRequest(fingerprint=bytes.fromhex(fingerprint))
-        answer = Client(socket).rpc.call("Attach", request)
+        rpc = Client(socket).rpc
+        answer = rpc.call("Attach", request)
         reached("attach: answered")
         manifest = manifest_from_wire(answer.manifest)
-        attachment = Attachment(view_path(answer.view), answer.lease, manifest)
+        view = view_path(answer.view, rpc.socket, answer.lease)
+        attachment = Attachment(view, answer.lease, manifest)
         reached("attach: locked")
         mappings = []
         for tensor in manifest.tensors:
