@@ -4,6 +4,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 GEN := .venv-gen
 FUZZ := .venv-fuzz
+DOCS := .venv-docs
 SECONDS ?= 60
 BIN := $(VENV)/bin
 KILLS ?= 300
@@ -15,7 +16,7 @@ FIXED := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 # The run of a failed chaos is had again with its seed.
 SEED ?=
 
-.PHONY: help setup demo test test-oldest test-all lint format bench chaos asan tsan valgrind fuzz fuzz-planted fuzz-replay fuzz-shrink gen gen-check wheel clean
+.PHONY: help setup demo test test-oldest test-all lint format bench chaos asan tsan valgrind fuzz fuzz-planted fuzz-replay fuzz-shrink gen gen-check docs wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,7 +35,7 @@ test-oldest: $(OLDEST)/.ready wheel ## the tests on the oldest TensorFlow served
 	$(OLDEST)/bin/pip install -q --force-reinstall --no-deps dist/*.whl
 	cd tests && ../$(OLDEST)/bin/pytest -c ../pyproject.toml unit integration fault
 
-test-all: test chaos lint asan tsan gen-check demo test-oldest ## everything CI runs
+test-all: test chaos lint asan tsan gen-check docs demo test-oldest ## everything CI runs
 
 chaos: setup ## kill clients and the daemon at random: KILLS=10000 SEED=7
 	@cd tests && $(RUN) python -m chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
@@ -82,6 +83,9 @@ gen: $(GEN)/.ready ## protobuf modules from proto/
 gen-check: gen ## the committed protobuf modules are what proto/ says
 	git diff --exit-code --stat -- client
 
+docs: $(DOCS)/.ready ## the site, in build/docs; a broken link or an unknown name fails
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet  # its theme is kept until 2027, and says so every time
+
 wheel: setup ## one abi3 wheel in dist/ for every glibc from 2.28 on
 	rm -rf dist/*.whl build/wheel
 	$(RUN) CC="$(CURDIR)/tools/cc-glibc2.28" pip wheel -q --no-build-isolation --no-deps -w build/wheel -Cbuild-dir=build/wheel .
@@ -93,7 +97,7 @@ fuzz-setup: $(FUZZ)/.ready
 	PATH="$(CURDIR)/$(FUZZ)/bin:$$PATH" $(FUZZ)/bin/pip install -q --no-build-isolation --no-deps --force-reinstall -Cbuild-dir=build/fuzz/native .
 
 clean: ## remove what was built
-	rm -rf build dist $(VENV) $(OLDEST) $(GEN) $(FUZZ)
+	rm -rf build dist $(VENV) $(OLDEST) $(GEN) $(FUZZ) $(DOCS)
 
 $(VENV)/.ready: pyproject.toml
 	tools/venv $(PYTHON) $(VENV)
@@ -110,6 +114,11 @@ $(OLDEST)/.ready: pyproject.toml tests/oldest.txt $(VENV)/.ready
 $(GEN)/.ready:
 	tools/venv $(PYTHON) $(GEN)
 	$(GEN)/bin/pip install -q "grpcio-tools==1.62.3" setuptools
+	touch $@
+
+$(DOCS)/.ready: docs/requirements.txt
+	tools/venv $(PYTHON) $(DOCS)
+	$(DOCS)/bin/pip install -q -r docs/requirements.txt
 	touch $@
 
 # A C extension with libFuzzer inside: there are wheels for some Pythons and some machines only.
