@@ -20,6 +20,13 @@ _RPCS = "<!-- the reference, made from proto/ -->"
 _ELSEWHERE = re.compile(r'<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)="(?:https?:)?//[^"]*')
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put every decision into the navigation."""
+    decisions = sorted(f"adr/{path.name}" for path in (ROOT / "docs" / "adr").glob("*.md"))
+    next(part for part in config.nav if "Decisions" in part)["Decisions"] = decisions
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Take the root's pages in."""
     for name in _AT_THE_ROOT:
