@@ -113,7 +113,7 @@ def test_each_error_is_in_the_table_of_the_rpc_page_with_its_status_and_exit_cod
 def spellings(kind: type[errors.TetrisError]) -> list[str]:
     error = kind("open", "x", 1) if kind is errors.SystemCallError else kind("x")
     exit_code = next(code for each, code in cli._EXITS if issubclass(kind, each))
-    return [status.code_of(error).name, events.error_name(error), str(exit_code)]
+    return [status.code_of(error).name, events.error_name(kind), str(exit_code)]
 
 
 def test_each_environment_variable_is_in_the_table_of_the_operating_page():
