@@ -85,10 +85,13 @@ def literals(*directories: str) -> Iterator[str]:
 
 
 def _literals(tree: ast.AST) -> Iterator[str]:
+    said = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}  # docstrings
     for node in ast.walk(tree):
+        if id(node) in said:
+            continue
         if isinstance(node, ast.JoinedStr):
             yield "".join(
                 str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values
             )
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield re.sub(r"\{[\w.:]+\}", "…", node.value)
+            yield re.sub(r"\{[\w.:]+\}|%[sd]", "…", node.value)
