@@ -4,6 +4,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 GEN := .venv-gen
 FUZZ := .venv-fuzz
+DOCS := .venv-docs
 SECONDS ?= 60
 # A podman of a run's own, which ends with it and leaves nothing.
 ENGINE = PYTHONPATH=tests $(RUN) python -m support.podman
@@ -17,11 +18,11 @@ FIXED := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 # The run of a failed chaos is had again with its seed.
 SEED ?=
 
-.PHONY: help setup demo demo-containers test test-oldest test-systemd test-containers test-all lint format bench chaos asan tsan valgrind fuzz fuzz-planted fuzz-replay fuzz-shrink gen gen-check man wheel clean
+.PHONY: $(shell awk -F: '/^[a-z-]+:.*## / {print $$1}' $(MAKEFILE_LIST))
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## a .venv in the repository with everything
 
@@ -42,7 +43,7 @@ test-oldest: $(OLDEST)/.ready wheel ## the tests on the oldest TensorFlow served
 	$(OLDEST)/bin/pip install -q --force-reinstall --no-deps dist/*.whl
 	cd tests && ../$(OLDEST)/bin/pytest -c ../pyproject.toml unit integration fault
 
-test-all: test chaos lint asan tsan gen-check demo test-oldest test-containers test-systemd ## everything CI runs
+test-all: test chaos lint asan tsan gen-check docs demo test-oldest test-containers test-systemd ## everything CI runs
 
 test-systemd: setup wheel ## the service under a systemd of its own, installed from the wheel; wants root and podman
 	tools/system-packages
@@ -97,6 +98,9 @@ gen-check: gen ## the committed protobuf modules are what proto/ says
 man: setup ## tetrisctl(1) from the table of commands
 	$(RUN) python tools/manpage.py
 
+docs: $(DOCS)/.ready ## the site, in build/docs; a broken link or an unknown name fails
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet  # its theme is kept until 2027, and says so every time
+
 wheel: setup ## one abi3 wheel in dist/ for every glibc from 2.28 on
 	rm -rf dist/*.whl build/wheel
 	$(RUN) CC="$(CURDIR)/tools/cc-glibc2.28" pip wheel -q --no-build-isolation --no-deps -w build/wheel -Cbuild-dir=build/wheel .
@@ -115,7 +119,7 @@ fuzz-setup: $(FUZZ)/.ready
 	PATH="$(CURDIR)/$(FUZZ)/bin:$$PATH" $(FUZZ)/bin/pip install -q --no-build-isolation --no-deps --force-reinstall -Cbuild-dir=build/fuzz/native .
 
 clean: ## remove what was built
-	rm -rf build dist $(VENV) $(OLDEST) $(GEN) $(FUZZ)
+	rm -rf build dist $(VENV) $(OLDEST) $(GEN) $(FUZZ) $(DOCS)
 
 $(VENV)/.ready: pyproject.toml
 	tools/venv $(PYTHON) $(VENV)
@@ -132,6 +136,11 @@ $(OLDEST)/.ready: pyproject.toml tests/oldest.txt $(VENV)/.ready
 $(GEN)/.ready:
 	tools/venv $(PYTHON) $(GEN)
 	$(GEN)/bin/pip install -q "grpcio-tools==1.62.3" setuptools
+	touch $@
+
+$(DOCS)/.ready: docs/requirements.txt
+	tools/venv $(PYTHON) $(DOCS)
+	$(DOCS)/bin/pip install -q -r docs/requirements.txt
 	touch $@
 
 # A C extension with libFuzzer inside: there are wheels for some Pythons and some machines only.

@@ -91,19 +91,22 @@ class AdminServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def ListTenants(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Every tenant, also one that is configured no more and still holds something.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTenantModels(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Published models, of one tenant or of all.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTenantLeases(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Open leases, of one tenant or of all.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -123,7 +126,8 @@ class AdminServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Unpin(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """It goes again when its time comes.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -164,7 +168,8 @@ class AdminServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListTenantSegments(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Resident segments, of one tenant or of all.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
