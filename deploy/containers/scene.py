@@ -277,7 +277,7 @@ def total_of(rows: Sequence[Row]) -> int:
 
 @contextmanager
 def chdir_to_scratch() -> Iterator[None]:
-    """Another working directory: conmon leaves a file `oom` in its own when a kill empties memory."""
+    """Another working directory: conmon leaves a file `oom` in its own when a limit kills."""
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
