@@ -63,7 +63,8 @@ def view(at: Surroundings) -> Finding | None:
         )
     if at.guest and not read_only:
         return warning(f"the view {at.view} is mounted writable into this container", at.one_mount)
-    return ok(f"the view {at.view} is the daemon's{', read-only' if read_only else ''}")
+    known = "is here" if isinstance(at.stats, TetrisError) else "is the daemon's"
+    return ok(f"the view {at.view} {known}{', read-only' if read_only else ''}")
 
 
 def _missing(at: Surroundings) -> str:

@@ -48,7 +48,7 @@ def room(at: Surroundings) -> Finding | None:
         return ok("the tmpfs has no size limit: memory is the limit")
     if free < max(_LEAST_BYTES, total // 20):
         return warning(
-            f"the tmpfs has {size(free)} of {size(total)} free: publishes will be refused",
+            f"the tmpfs has {size(free)} of {size(total)} free: models that take more are refused",
             f"sudo mount -o remount,size={2 * total >> 20}M {at.mount.point}",
         )
     return ok(f"the tmpfs has {size(free)} of {size(total)} free")
