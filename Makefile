@@ -43,7 +43,11 @@ test-oldest: $(OLDEST)/.ready wheel ## the tests on the oldest TensorFlow served
 	$(OLDEST)/bin/pip install -q --force-reinstall --no-deps dist/*.whl
 	cd tests && ../$(OLDEST)/bin/pytest -c ../pyproject.toml unit integration fault
 
-test-all: test chaos lint asan tsan gen-check docs demo test-oldest test-containers test-systemd ## everything CI runs
+test-all: test chaos lint asan tsan gen-check docs demo test-oldest test-containers test-systemd test-observability ## everything CI runs
+
+test-observability: setup ## a real Prometheus scrapes a real daemon; rules and dashboard ask for what is there
+	tools/system-packages
+	$(RUN) python -m pytest tests/observability
 
 test-systemd: setup wheel ## the service under a systemd of its own, installed from the wheel; wants root and podman
 	tools/system-packages

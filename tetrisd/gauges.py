@@ -104,11 +104,12 @@ class Gauges(Collector):
         )
 
     def _of_memory(self) -> Iterator[_Row]:
-        size, free, inodes = self._store.tmpfs()
+        fs = self._store.tmpfs()
         shmem, huge = _shmem()
-        yield "tmpfs_size_bytes", "Size of the tmpfs; 0: no limit", size
-        yield "tmpfs_free_bytes", "What is free on it", free
-        yield "tmpfs_free_inodes", "Files that it can take", inodes
+        yield "tmpfs_size_bytes", "Size of the tmpfs; 0: no limit", fs.f_blocks * fs.f_frsize
+        yield "tmpfs_free_bytes", "What is free on it", fs.f_bavail * fs.f_frsize
+        yield "tmpfs_size_inodes", "Files that it takes in all; 0: no limit", fs.f_files
+        yield "tmpfs_free_inodes", "Files that it can take still", fs.f_favail
         yield (
             "host_shmem_bytes",
             "Shared memory of this host, of everybody, not Tetris alone",

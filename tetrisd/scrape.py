@@ -34,11 +34,11 @@ class Scrapes:
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """Answer nobody any more; who is being answered has ``seconds``."""
+        """Answer nobody any more; a look at the store has ``seconds`` to end."""
         self._server.stopping = True
         self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for a client
         self._thread.join()
-        self._server.rest(seconds)
+        self._server.end(seconds)
         self._server.server_close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
@@ -79,6 +79,7 @@ class _Server(WSGIServer):
     """Answers each client in a thread of its own, a few at once, and none for long."""
 
     timeout = None
+    request_queue_size = 64
 
     def __init__(self, where: str) -> None:
         host, _, port = where.rpartition(":")
@@ -89,6 +90,7 @@ class _Server(WSGIServer):
     def _begin(self, address: Any) -> None:
         self.stopping = False
         self._places = threading.BoundedSemaphore(_AT_ONCE)
+        self._open: set[socket.socket] = set()
         self._stalls = Stalls(_SECONDS)
         super().__init__(address, _Handler)
 
@@ -115,10 +117,13 @@ class _Server(WSGIServer):
         if not self._places.acquire(blocking=False):
             self.shutdown_request(request)
             return
+        self._open.add(request)
         threading.Thread(target=self._answer, args=(request, client_address), daemon=True).start()
 
-    def rest(self, seconds: float) -> None:
-        """Wait for the last answers, but not for longer than this."""
+    def end(self, seconds: float) -> None:
+        """Send everybody away, and wait until nobody looks at the store any more, or so long."""
+        for request in list(self._open):
+            _cut(request)
         deadline = time.monotonic() + seconds
         for _ in range(_AT_ONCE):
             self._places.acquire(timeout=max(0.0, deadline - time.monotonic()))
@@ -130,6 +135,7 @@ class _Server(WSGIServer):
         except OSError:
             pass  # the client went away, or took too long
         finally:
+            self._open.discard(request)
             self.shutdown_request(request)
             self._places.release()
 

@@ -202,10 +202,9 @@ class Store:
             yield from verifier.files(pools, self.tenants())
             yield from verifier.segments([(pool, pool.index.segments()) for pool in pools])
 
-    def tmpfs(self) -> tuple[int, int, int]:
-        """Size of the tmpfs in bytes, what is free on it, and how many files it can take."""
-        fs = os.fstatvfs(self._root.quarantine)
-        return fs.f_blocks * fs.f_frsize, fs.f_bavail * fs.f_frsize, fs.f_favail
+    def tmpfs(self) -> os.statvfs_result:
+        """What the file system says of its room; sizes of 0 are no limits."""
+        return os.fstatvfs(self._root.quarantine)
 
     def fair_share(self, tenant: Tenant) -> int:
         """Bytes of its segments, each divided by the number of tenants that name it."""

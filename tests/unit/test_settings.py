@@ -148,3 +148,28 @@ def test_a_tenants_flag_beside_a_file_that_describes_them_is_refused(written, ca
     with pytest.raises(SystemExit):
         parse([*written(FILE), "--quota", "1GiB"], {})
     assert "describes the tenants" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["127.0.0.1:9464", "127.7.7.7:1", "[::1]:9464", "/run/m/s", ""])
+def test_metrics_are_on_the_loopback_or_a_path(where):
+    assert parse(["--metrics", where], {}).metrics == where
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        *("0.0.0.0:9464", "192.0.2.1:9464", ":9464", "9464", "[::]:9464", "localhost:9464"),
+        *("127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "run/m/s", "/run/\0/s"),
+    ],
+)
+def test_metrics_are_nowhere_else(where, capsys):
+    """Who scrapes sees every tenant's name, and asks the daemon for work."""
+    with pytest.raises(SystemExit):
+        parse(["--metrics", where], {})
+    assert "metrics: " in capsys.readouterr().err
+
+
+def test_a_metrics_socket_is_in_no_directory_that_containers_mount(written, capsys):
+    with pytest.raises(SystemExit):
+        parse(written('metrics = "/x/m"\n[tenants.a]\nsocket = "/x/s"'), {})
+    assert "two sockets are in /x" in capsys.readouterr().err
