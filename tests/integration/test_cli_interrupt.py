@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 
@@ -86,3 +87,12 @@ def test_publish_shows_how_far_the_daemon_is(daemon, tmp_path):
             assert screen.end() == 0
         assert other.result(30).published
     assert "2 tensors in 2 segments" in screen.shown.split("\x1b[K")[-1]
+
+
+def test_ctrl_c_before_anything_is_imported_is_no_traceback(tmp_path):
+    early = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "grpc.py").write_text(early)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with Terminal(*TETRISCTL, "stat", PYTHONPATH=path) as screen:
+        assert screen.end() == INTERRUPTED
+    assert screen.shown == ""

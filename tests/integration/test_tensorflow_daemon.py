@@ -96,7 +96,7 @@ def run(program, *arguments, socket=None):
 
 def ctl(daemon, *arguments):
     done = run_python(
-        "import sys; from tetris.cli import main; sys.exit(main(sys.argv[1:]))",
+        "import sys; from tetris.cli import start; sys.exit(start())",
         "--socket",
         str(daemon.socket),
         "--json",

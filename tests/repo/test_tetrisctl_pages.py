@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tetris.cli.exits import EXITS, code_of
-from tetris.cli.main import COMMANDS, main
+from tetris.cli.main import main
 from tetris.errors import CorruptDataError, SystemCallError, TetrisError
 
 ROOT = Path(__file__).parents[2]
@@ -68,9 +68,3 @@ def test_every_error_ends_with_a_code():
     assert code_of(SystemCallError("open", "x", 1)) == 1
     for kind in kinds(TetrisError):
         assert code_of(kind.__new__(kind)) in table()
-
-
-def test_the_documentation_has_every_command():
-    page = (ROOT / "docs/tetrisctl.md").read_text()
-    for command in COMMANDS:
-        assert not command.help or f"`{command.name}" in page, command.name

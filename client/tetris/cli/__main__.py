@@ -2,6 +2,6 @@
 
 import sys
 
-from tetris.cli.main import main
+from tetris.cli import start
 
-sys.exit(main())
+sys.exit(start())
