@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 
 import pytest
@@ -10,11 +11,15 @@ import pytest
 from support import pages
 from tetris import errors, status
 from tetris.cli import exits
-from tetris.cli import main as cli
 from tetris.v1 import admin_pb2, tetris_pb2
 from tetrisd import events, settings
 from tetrisd.keeper import Keeper
 from tetrisd.metrics import Metrics
+
+# As it stands in code, at the begin of a word.
+_FLAG = r"(?:^|(?<=[\s\[]))(--?[A-Za-z][a-z-]*)"
+
+cli = importlib.import_module("tetris.cli.main")  # the package has a function of that name
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -24,8 +29,14 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     return {"": top, **commands.choices}
 
 
-def flags_of(parser: argparse.ArgumentParser) -> set[str]:
-    return {f for a in parser._actions for f in a.option_strings if f.startswith("--")} - {"--help"}
+def flags_of(*found: argparse.ArgumentParser) -> set[str]:
+    """Every spelling of every flag but that for help."""
+    return {flag for spellings in options_of(*found) for flag in spellings}
+
+
+def options_of(*found: argparse.ArgumentParser) -> list[list[str]]:
+    options = [a.option_strings for parser in found for a in parser._actions if a.option_strings]
+    return [spellings for spellings in options if "--help" not in spellings]
 
 
 def kinds() -> set[str]:
@@ -57,11 +68,10 @@ def test_each_command_of_tetrisctl_is_in_the_tables_of_its_page():
 
 
 def test_each_flag_of_tetrisctl_is_on_its_page():
-    codes = " ".join(
-        [*pages.codes(pages.text("tetrisctl.md")), *pages.lines_of_code(pages.text("tetrisctl.md"))]
-    )
-    named = set(re.findall(r"--[a-z-]+", codes))
-    assert set().union(*map(flags_of, parsers().values())) - named == set()
+    page = pages.text("tetrisctl.md")
+    code = "\n".join([*pages.codes(page), *pages.lines_of_code(page)])
+    named = set(re.findall(_FLAG, code, re.M))
+    assert [o for o in options_of(*parsers().values()) if not named & set(o)] == []
     assert named <= flags_of_all()
 
 
@@ -122,20 +132,21 @@ def test_a_page_names_nothing_that_is_not_there(name):
     assert set(re.findall(r"^--[a-z-]+", code, re.M)) <= flags_of_all()
     for words in re.findall(r"^(?:\S*/)?tetrisd +(.+)", code, re.M):
         assert set(re.findall(r"--[a-z-]+", words)) <= flags_of(settings._parser()), words
-    for words in re.findall(r"\btetrisctl +([^|;&#\n]+)", code):
+    # What is in brackets may be left out; what is wrong there, the test of flags finds.
+    for words in re.findall(r"\btetrisctl +([^|;&#\n]+)", re.sub(r"\[[^]]*\]", "", code)):
         assert wrong_words(words.split()) == [], words
 
 
 def flags_of_all() -> set[str]:
-    return set().union(*map(flags_of, [*parsers().values(), settings._parser()]))
+    return flags_of(*parsers().values(), settings._parser())
 
 
 def wrong_words(words: list[str]) -> list[str]:
     """Of what follows ``tetrisctl``: a command that is none, or flags that it has not."""
     known = parsers()
     command = next((w for w in words if re.fullmatch(r"[a-z][a-z-]*", w)), "")
-    given = {flag for word in words for flag in re.findall(r"--[a-z-]+", word)}
-    mine = flags_of(known.get(command, known[""])) | flags_of(known[""]) | {"--help"}
+    given = {flag for word in words for flag in re.findall(r"^--[a-z-]+", word)}
+    mine = flags_of(known.get(command, known[""]), known[""]) | {"--help"}
     return [*([command] if command not in known else []), *sorted(given - mine)]
 
 
