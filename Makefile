@@ -103,7 +103,7 @@ man: setup ## tetrisctl(1) from the table of commands
 	$(RUN) python tools/manpage.py
 
 docs: $(DOCS)/.ready ## the site, in build/docs; a broken link or an unknown name fails
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet  # its theme is kept until 2027, and says so every time
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build  # its theme is kept until 2027, and says so every time
 
 wheel: setup ## one abi3 wheel in dist/ for every glibc from 2.28 on
 	rm -rf dist/*.whl build/wheel
