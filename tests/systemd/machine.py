@@ -14,13 +14,6 @@ from pathlib import Path
 from support.daemon import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
-# What container engines change on the host.
-_SYSCTLS = (
-    "vm/overcommit_memory",
-    "kernel/panic",
-    "kernel/panic_on_oops",
-    "net/ipv4/ip_forward",
-)
 # An engine of the run's own: no store, no network and no configuration of this machine's.
 _CONFIGURATION = """
 [engine]
@@ -30,6 +23,10 @@ events_logger = "file"
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
 """
+# Services of a boot that set what the whole host shares: not for a machine in a container.
+_NOT_STARTED = ("systemd-sysctl", "systemd-binfmt", "systemd-modules-load")
+# Sysctls that change by themselves, or mean nothing when they are read.
+_LIVELY = ("compact_memory", "drop_caches", "ns_last_pid", "random", "printk")
 # What a systemd needs to have services, mounts and sandboxes of its own. Of the control groups only
 # two: with all of them writable inside, systemd would make the host's read-only.
 _LIKE_A_HOST = (
@@ -41,6 +38,7 @@ _LIKE_A_HOST = (
     "--cgroupns=host",
     "--volume=/sys/fs/cgroup/memory:/sys/fs/cgroup/memory:rw",
     "--volume=/sys/fs/cgroup/pids:/sys/fs/cgroup/pids:rw",
+    *(f"--volume=/dev/null:/usr/lib/systemd/system/{s}.service:ro" for s in _NOT_STARTED),
 )
 
 
@@ -84,7 +82,7 @@ class Engine:
 @contextmanager
 def engine() -> Iterator[Engine]:
     """One for the run; its containers, images, control groups and what it set end with it."""
-    before = {name: Path("/proc/sys", name).read_text() for name in _SYSCTLS}
+    before = _sysctls()
     used_before = set(Path("/sys/fs/cgroup").glob("*/libpod_parent"))
     directory = Path(tempfile.mkdtemp(prefix="tetris-podman-"))
     podman = Engine(directory)
@@ -96,13 +94,24 @@ def engine() -> Iterator[Engine]:
         # podman keeps its store mounted on itself.
         subprocess.run(["umount", "-l", directory / "store/overlay"], capture_output=True)
         shutil.rmtree(directory)
-        for name, value in before.items():
-            Path("/proc/sys", name).write_text(value)
+        for file, value in _sysctls().items() - before.items():
+            print(f"{file} became {value.strip()}: set back")
+            file.write_text(before[file])
         for group in _control_groups(podman.containers):
             wait_until(lambda group=group: _removed(group), what=f"the end of {group}")
         for parent in set(Path("/sys/fs/cgroup").glob("*/libpod_parent")) - used_before:
             _removed(parent / "conmon")
             _removed(parent)  # unless somebody else uses it by now
+
+
+def _sysctls() -> dict[Path, str]:
+    """Those that container engines set, and whatever else a boot might."""
+    return {
+        file: file.read_text()
+        for area in ("vm", "kernel", "fs", "net/ipv4")
+        for file in Path("/proc/sys", area).iterdir()
+        if file.is_file() and file.stat().st_mode & 0o600 == 0o600 and file.name not in _LIVELY
+    }
 
 
 def _control_groups(containers: list[str]) -> list[Path]:
