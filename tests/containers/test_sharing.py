@@ -122,6 +122,7 @@ def test_two_mounts_serve_as_well(boxes, daemon, view, model, models):
     box.says("holds 4 tensors")
 
 
+@pytest.mark.timeout(1200)  # an image with TensorFlow is built for it
 def test_an_unchanged_tensorflow_program_shares(boxes, daemon, view, convolution):
     models = f"--volume={convolution.parents[1]}:/models:ro"
     path = "/models/convolution/1"
