@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -140,7 +141,7 @@ class Daemon:
         return serve(metrics.registry, where)
 
     def _reload(self) -> Reloaded:
-        old, wanted = self._settings, self._read()
+        old, wanted = self._in_force(), self._read()
         settings = reloaded(old, wanted)
         # What can fail comes first: then all of it is taken, or nothing.
         self._begin([t for t in settings.tenants if t.name not in self._tenants])
@@ -153,6 +154,11 @@ class Daemon:
             _, servicer = self._tenants[tenant.name]
             servicer.configure(Library(tenant.model_root), settings.idle_seconds)
         return Reloaded(differences(old, settings), differences(settings, wanted))
+
+    def _in_force(self) -> Settings:
+        """The settings with the quotas that administrators gave since they were read."""
+        tenants = tuple(self._store.tenant(t.name).settings for t in self._settings.tenants)
+        return dataclasses.replace(self._settings, tenants=tenants)
 
     def _begin(self, tenants: Sequence[TenantSettings]) -> None:
         """Serve more tenants, or none of them."""
@@ -173,7 +179,8 @@ class Daemon:
             server.stop(_STOP_SECONDS)
 
     def _status(self) -> str:
-        return f"{len(self._tenants)} tenants; {_huge_pages(self._root)}"
+        served = ", ".join(sorted(self._tenants))
+        return f"serving {served}; {_huge_pages(self._root)}"
 
 
 class Stoppable(Protocol):

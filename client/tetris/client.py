@@ -7,7 +7,8 @@ import os
 import socket as socket_module
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 
@@ -35,6 +36,8 @@ log = logging.getLogger("tetris")
 # Seconds for which an attach goes on trying to publish, and between two tries.
 _PATIENCE = 600.0
 _PAUSE = 0.1
+# Seconds that an attach waits for a daemon that is being restarted.
+_RESTART = 2.0
 
 
 _FALLBACKS = (
@@ -49,6 +52,7 @@ class Client:
 
     def __init__(self, socket: str | os.PathLike[str] | None = None) -> None:
         self.rpc = Rpc(socket)
+        self._away = 0.0  # since when nobody answers
 
     def publish(self, files: CheckpointFiles, *, ends_with_call: bool = False) -> Manifest:
         """Make a model resident; nothing happens when it is.
@@ -120,10 +124,30 @@ class Client:
             return self._attachment(request)
 
     def _attachment(self, request: pb.AttachRequest) -> Attachment:
-        answer = self.rpc.call("Attach", request)
+        answer = self._through_a_restart(lambda: self.rpc.call("Attach", request))
         manifest = manifest_from_wire(answer.manifest)
         view = view_path(answer.view, self.rpc.socket, answer.lease)
         return Attachment(view, answer.lease, manifest)
+
+    def _through_a_restart(self, call: Callable[[], Any]) -> Any:
+        """Call again for a moment when nobody answers where somebody has a place to.
+
+        A daemon is restarted within a second. One that stays away is waited for once, and not by
+        each call anew.
+        """
+        while True:
+            began = time.monotonic()
+            try:
+                answer = call()
+            except UnavailableError:
+                self._away = self._away or began
+                waited = time.monotonic() - self._away
+                if waited > _RESTART or not self.rpc.socket.parent.is_dir():
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                self._away = 0.0
+                return answer
 
     def attach_or_publish(self, files: CheckpointFiles) -> Attachment:
         """Attach, publishing first what is not resident.

@@ -17,6 +17,8 @@ import tetris
 from support.daemon import die_with_parent, run_python, wait_until
 from support.models import data_file, floats, random_model, write_model
 from tetris import errors
+from tetris.client import Client
+from tetris.formats.model import locate
 from tetris.rpc import Rpc
 from tetris.v1 import tetris_pb2 as pb
 
@@ -445,3 +447,30 @@ def test_damaged_data_is_never_served(daemon, tmp_path):
     for _ in range(2):  # the second try must not find what the first one left
         with pytest.raises(errors.CorruptDataError, match="'t1'"):
             tetris.attach(path, socket=daemon.socket)
+
+
+def test_an_attach_waits_for_a_daemon_that_is_being_restarted(daemon, model_path):
+    """Restarted within a second: who attaches meanwhile is served, and nothing is loaded twice."""
+    tetris.publish(model_path, socket=daemon.socket)
+    daemon.kill()
+    starting = threading.Timer(0.3, daemon.start)
+    starting.start()
+    with tetris.attach(model_path, socket=daemon.socket) as model:
+        assert len(model) > 0
+    starting.join()
+
+
+def test_one_that_stays_away_is_waited_for_once(daemon, model_path, monkeypatch):
+    daemon.kill()
+    client = Client(daemon.socket)
+    fingerprint = locate(model_path).fingerprint
+    calls = []
+    call = client.rpc.call
+    monkeypatch.setattr(client.rpc, "call", lambda *args: calls.append(args) or call(*args))
+    with pytest.raises(errors.UnavailableError):
+        client.attach(fingerprint)
+    tries = len(calls)
+    with pytest.raises(errors.UnavailableError):
+        client.attach(fingerprint)
+    assert tries > 1
+    assert len(calls) == tries + 1

@@ -74,7 +74,7 @@ def test_the_tree_tells_what_each_has_in_common(models, ctl):
         ("second", 1024),
         ("third", 1024),
     ]
-    assert "3 models of 3.0 KiB take 1.0 KiB" in ctl("tree", form="table")
+    assert "3 models of 3.0 KiB kept in 1.0 KiB" in ctl("tree", form="table")
     (about,) = ctl("tree", "third")
     assert about["model"] == "third"
     assert {m["model"] for m in about["models"]} == {"first", "second"}

@@ -145,7 +145,8 @@ def test_a_quota_that_was_set_by_hand_ends_with_a_reload(start, tmp_path):
     """The file is what counts from then on."""
     daemon = start(tenant(tmp_path, "red", "quota = 5"))
     daemon.admin("SetQuota", admin_pb2.SetQuotaRequest(tenant="red", bytes=7))
-    daemon.reload(daemon.file.read_text())
+    said = daemon.reload(daemon.file.read_text())
+    assert list(said.changed) == ["tenant red, quota: 7 -> 5"]
     rpc = AdminRpc(daemon.admin_socket)
     assert rpc.collect("ListTenants", admin_pb2.ListTenantsRequest(), lambda t: t.bytes_quota) == [
         5

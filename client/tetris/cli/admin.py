@@ -9,7 +9,7 @@ from tetris.cli.exits import DAMAGED
 from tetris.cli.lists import TENANT, model_row
 from tetris.cli.progress import bar
 from tetris.cli.stat import tenant_row
-from tetris.cli.tables import Column, Table, duration, size
+from tetris.cli.tables import Column, Table, counted, duration, size
 from tetris.cli.terminal import RED, Mark
 from tetris.rpc import AdminRpc
 from tetris.v1 import admin_pb2 as pb
@@ -70,7 +70,9 @@ def evict(arguments: argparse.Namespace) -> Answer:
     data = {"removed": done.removed, "leases": done.leases, "bytes_freed": done.bytes_freed}
     if done.removed:
         return Answer(data, f"{arguments.model}: removed, {size(done.bytes_freed)} freed")
-    return Answer(data, f"{arguments.model}: in use by {done.leases} leases, goes with the last")
+    return Answer(
+        data, f"{arguments.model}: in use by {counted(done.leases, 'lease')}, goes with the last"
+    )
 
 
 def gc(arguments: argparse.Namespace) -> Answer:
@@ -79,7 +81,7 @@ def gc(arguments: argparse.Namespace) -> Answer:
     data = {"models": done.models, "segments": done.segments, "bytes_freed": done.bytes_freed}
     return Answer(
         data,
-        f"{done.models} models and {done.segments} segments removed, "
+        f"{counted(done.models, 'model')} and {counted(done.segments, 'segment')} removed, "
         f"{size(done.bytes_freed)} freed",
     )
 
@@ -117,7 +119,7 @@ def verify(arguments: argparse.Namespace) -> Answer:
             show(checked, progress.bytes_total)
             findings += [{"subject": f.subject, "fault": f.fault} for f in progress.findings]
     lines: list[str | Table] = [Mark(f"{f['subject']} {f['fault']}", RED) for f in findings]
-    lines.append(f"{size(checked)} verified, {len(findings)} findings")
+    lines.append(f"{size(checked)} verified, {counted(len(findings), 'finding')}")
     return Answer(
         {"bytes_checked": checked, "findings": findings},
         lines,

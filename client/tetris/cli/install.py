@@ -17,11 +17,13 @@ from pathlib import Path
 
 import tetris
 from tetris.cli.answer import Answer
+from tetris.cli.completion import SCRIPTS
 from tetris.errors import ConflictError, NotAllowedError, NotFoundError, UnavailableError
 from tetris.settings import DEFAULT_SOCKET
 
 _SERVICE = "tetrisd.service"
 _MOUNT = "dev-shm-tetris.mount"
+_COMPLETION = "tetrisctl.bash"
 _USER = "tetris"
 _CONFIG = Path("/etc/tetris/tetrisd.toml")
 _MEMORY = Path("/dev/shm/tetris")  # noqa: S108
@@ -32,14 +34,14 @@ _BIN_AS_SHIPPED = "/opt/tetris/bin"
 _HIDDEN = tuple(Path(p) for p in ("/home", "/root", "/run/user", "/tmp", "/var/tmp"))  # noqa: S108
 _BETTER = "python3 -m venv /opt/tetris && /opt/tetris/bin/pip install 'tetris-serving[daemon]'"
 
-# Below the prefix: where each file of tetris/share goes. The last two only if they were shipped.
+# Below the prefix: where each file goes.
 _FILES = {
     _MOUNT: f"lib/systemd/system/{_MOUNT}",
     _SERVICE: f"lib/systemd/system/{_SERVICE}",
     "sysusers.d/tetris.conf": "lib/sysusers.d/tetris.conf",
     "tmpfiles.d/tetris.conf": "lib/tmpfiles.d/tetris.conf",
     "tetrisctl.1": "share/man/man1/tetrisctl.1",
-    "tetrisctl.bash": "share/bash-completion/completions/tetrisctl",
+    _COMPLETION: "share/bash-completion/completions/tetrisctl",
 }
 # Directories that every system has: not ours to remove, if we leave them empty.
 _COMMON = ("", "bin", "lib", "share", "share/man")
@@ -101,7 +103,7 @@ def install(arguments: argparse.Namespace) -> Answer:
     if place.is_this_host:
         lines += ["", *_next_steps(started)]
     data = {"written": [str(p) for p in written], "started": started}
-    return Answer(data, "\n".join(lines))
+    return Answer(data, lines)
 
 
 def uninstall(arguments: argparse.Namespace) -> Answer:
@@ -120,10 +122,10 @@ def uninstall(arguments: argparse.Namespace) -> Answer:
         removed += [place.at(p) for p in kept if _remove(place.at(p), place)]
         kept = []
     lines = [f"removed {path}" for path in removed]
-    lines += [f"kept {path}: --purge removes it" for path in kept]
+    lines += [f"kept {p}: {place.bin}/tetrisctl uninstall --purge removes it" for p in kept]
     lines += _forget_user(place, purge=arguments.purge)
     data = {"removed": [str(p) for p in removed], "kept": [str(p) for p in kept]}
-    return Answer(data, "\n".join(lines) or "nothing was installed")
+    return Answer(data, lines or "nothing was installed")
 
 
 def _place(arguments: argparse.Namespace) -> Place:
@@ -170,7 +172,9 @@ def _check_memory() -> None:
 
 
 def _shipped(name: str) -> str | None:
-    """Text of a file that the package may have brought."""
+    """Text of a file; None where the package did not bring it: there is no page from sources."""
+    if name == _COMPLETION:
+        return SCRIPTS["bash"]
     file = files("tetris").joinpath("share", *name.split("/"))
     return file.read_text() if file.is_file() else None
 

@@ -6,7 +6,7 @@ import argparse
 
 from tetris.cli.answer import Answer
 from tetris.cli.progress import bar, watched
-from tetris.cli.tables import size
+from tetris.cli.tables import counted, size
 from tetris.client import Client
 from tetris.formats.model import locate
 
@@ -25,6 +25,7 @@ def publish(arguments: argparse.Namespace) -> Answer:
     }
     return Answer(
         data,
-        f"{manifest.name}: {len(manifest.tensors)} tensors in {len(manifest.segments)} segments, "
+        f"{manifest.name}: {counted(len(manifest.tensors), 'tensor')} "
+        f"in {counted(len(manifest.segments), 'segment')}, "
         f"{size(manifest.nbytes)}, fingerprint {manifest.fingerprint.hex()[:12]}",
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from tetris.cli import lists
 from tetris.cli.answer import Answer
-from tetris.cli.tables import Column, Moment, Table, size
+from tetris.cli.tables import Column, Moment, Table, counted, size
 from tetris.rpc import Rpc
 from tetris.v1 import tetris_pb2 as pb
 
@@ -67,17 +67,15 @@ def _head(
     names: int,
 ) -> Table:
     model = models.get(data["fingerprint"])
+    nbytes = sum(s["bytes"] for s in segments.values())
     shared = sum(s["bytes"] for s in segments.values() if len(s["fingerprints"]) > 1)
     others = Counter(name for t in data["tensors"] for name in t["shared_with"])
     rows = [
         ("model", data["name"]),
         ("fingerprint", data["fingerprint"]),
         ("published", str(Moment(data["published_unix_ns"]))),
-        *([("stays", f"{lists.stays(model)}, {model['leases']} leases")] if model else []),
-        (
-            "bytes",
-            f"{size(sum(s['bytes'] for s in segments.values()))} in {len(segments)} segments",
-        ),
+        *([("stays", _stays(model))] if model else []),
+        ("bytes", f"{size(nbytes)} in {counted(len(segments), 'segment')}"),
         ("shared", _shared(shared, [name for name, _ in others.most_common()], names)),
     ]
     return Table((Column("", least=10), Column("", least=20)), rows)
@@ -91,6 +89,10 @@ def _some(names: Sequence[str], most: int) -> str:
     """The first of them, and how many there are besides."""
     left = len(names) - most
     return ", ".join(names[:most]) + (f" +{left}" if left > 0 else "")
+
+
+def _stays(model: dict[str, Any]) -> str:
+    return f"{lists.stays(model)}, {counted(model['leases'], 'lease')}"
 
 
 def _table(tensors: Sequence[dict[str, Any]], names: int) -> Table:

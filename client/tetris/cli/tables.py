@@ -11,6 +11,11 @@ from tetris.cli.terminal import Screen, cells, cut, printable
 _GAP = "  "
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 model``, ``2 models``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def size(nbytes: int) -> str:
     """``1536`` as ``1.5 KiB``."""
     amount = float(nbytes)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tetris.cli import lists, stat
 from tetris.cli.fullscreen import FullScreen
 from tetris.cli.rates import NAMES, Counted, Rates
-from tetris.cli.tables import Body, Column, Moment, Table, duration, render, size
+from tetris.cli.tables import Body, Column, Moment, Table, counted, duration, render, size
 from tetris.cli.terminal import RED, YELLOW, Mark, screen_of
 from tetris.errors import TetrisError, UnavailableError
 from tetris.rpc import Rpc
@@ -111,8 +111,9 @@ def text(frame: Frame) -> list[str | Table]:
     s = frame.stats
     up = duration(time.time() - s.started_unix_ns / 1e9) if s.started_unix_ns else "?"
     return [
-        f"tetrisd {s.version}, up {up}: {s.models} models, {s.leases} leases, "
-        f"{s.segments} segments, {s.references} of them mapped",
+        f"tetrisd {s.version}, up {up}: {counted(s.models, 'model')}, "
+        f"{counted(s.leases, 'lease')}, {counted(s.segments, 'segment')}, "
+        f"{s.references} of them mapped",
         stat.saving(s),
         _rates(frame.counted),
         "",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tetris.cli import lists
 from tetris.cli.answer import Answer
-from tetris.cli.tables import Column, Table, size
+from tetris.cli.tables import Column, Table, counted, size
 from tetris.errors import NotFoundError
 from tetris.rpc import AdminRpc
 from tetris.v1 import admin_pb2 as pb
@@ -169,7 +169,8 @@ def tree(arguments: argparse.Namespace) -> Answer:
     text: list[str | Table] = [table(roots, branches)]
     if not arguments.model:
         whole = sum(m["bytes"] for m in models)
-        text.append(f"{len(models)} models of {size(whole)} take {size(sharing.resident())}")
+        kept = size(sharing.resident())
+        text.append(f"{counted(len(models), 'model')} of {size(whole)} kept in {kept}")
     return Answer([root.data() for root in roots], text)
 
 

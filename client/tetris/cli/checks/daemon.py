@@ -13,7 +13,7 @@ from pathlib import Path
 from tetris import cgroup
 from tetris.cli.checks import Finding, failure, note, ok, warning
 from tetris.cli.checks.surroundings import SECONDS, UNIT, Surroundings, unit
-from tetris.cli.tables import size
+from tetris.cli.tables import counted, size
 from tetris.errors import TetrisError
 
 _LEAST_FILES = 4096
@@ -38,7 +38,7 @@ def answers(at: Surroundings) -> Finding:
     if refused or isinstance(at.stats, TetrisError):
         why = os.strerror(refused) if refused else f"no answer within {SECONDS:.0f} s"
         return failure(f"the daemon at {at.socket} does not answer ({why})", _restart(at))
-    what = f"{at.stats.models} models, {size(at.stats.bytes_resident)}"
+    what = f"{counted(at.stats.models, 'model')}, {size(at.stats.bytes_resident)}"
     return ok(f"{' '.join(('tetrisd', at.stats.version)).strip()} answers: {what}")
 
 
