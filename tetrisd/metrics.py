@@ -112,7 +112,7 @@ class Metrics:
         """Have all there is of a tenant, at 0: Prometheus sees no rise of what was not there."""
         for counter, seen in (
             (self._publishes, ("published", *_RESULTS)),
-            (self._attaches, ("attached", *_RESULTS)),
+            (self._attaches, ("attached", *error_names())),
             (self._leases_ended, _HOW),
             (self._evictions, _EVICTIONS),
             (self._fallbacks, FALLBACKS),
