@@ -37,7 +37,7 @@ log = logging.getLogger("tetris")
 _PATIENCE = 600.0
 _PAUSE = 0.1
 # Seconds that an attach waits for a daemon that is being restarted.
-_RESTART = 2.0
+_RESTART = 3.0
 
 
 _FALLBACKS = (

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -449,21 +450,23 @@ def test_damaged_data_is_never_served(daemon, tmp_path):
             tetris.attach(path, socket=daemon.socket)
 
 
-def test_an_attach_waits_for_a_daemon_that_is_being_restarted(daemon, model_path):
+def test_an_attach_waits_for_a_daemon_that_is_being_restarted(daemon, model_path, monkeypatch):
     """Restarted within a second: who attaches meanwhile is served, and nothing is loaded twice."""
+    monkeypatch.setattr("tetris.client._RESTART", 60)  # a start may take long here
     tetris.publish(model_path, socket=daemon.socket)
     daemon.kill()
-    starting = threading.Timer(0.3, daemon.start)
-    starting.start()
-    with tetris.attach(model_path, socket=daemon.socket) as model:
-        assert len(model) > 0
-    starting.join()
+    with ThreadPoolExecutor(1) as others:
+        attaching = others.submit(tetris.attach, model_path, socket=daemon.socket)
+        time.sleep(0.3)
+        daemon.start()  # not in a thread: what a thread starts ends with it
+        with attaching.result() as model:
+            assert len(model) > 0
 
 
 def test_one_that_stays_away_is_waited_for_once(daemon, model_path, monkeypatch):
     daemon.kill()
     client = Client(daemon.socket)
-    fingerprint = locate(model_path).fingerprint
+    fingerprint = locate(str(model_path)).fingerprint
     calls = []
     call = client.rpc.call
     monkeypatch.setattr(client.rpc, "call", lambda *args: calls.append(args) or call(*args))

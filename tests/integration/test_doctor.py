@@ -77,7 +77,7 @@ def test_a_healthy_daemon_has_nothing_to_fix(daemon, doctor, tmp_path):
     found = doctor()
     ours = {"daemon", "view", "tmpfs", "room", "inodes", "kernel", "tensorflow", "python"}
     assert {name: f["sentence"] for name, f in found.items() if name in ours and f["fix"]} == {}
-    assert "1 models" in found["daemon"]["sentence"]
+    assert "1 model," in found["daemon"]["sentence"]
     if can_mount():
         assert "100% of a large segment" in found["huge-pages"]["sentence"]
 

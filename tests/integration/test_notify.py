@@ -97,7 +97,7 @@ def test_a_life_is_told_from_its_begin_to_its_end(manager, daemon, tmp_path):
     with daemon:
         ready = manager.next()
         assert ready["READY"] == "1"
-        assert ready["STATUS"].startswith("serving default; huge pages are")
+        assert ready["STATUS"].startswith("serving red; huge pages are")
         assert [manager.next() for _ in range(2)] == [{"WATCHDOG": "1"}] * 2
         daemon.process.send_signal(signal.SIGHUP)
         reloading = manager.next_but_life()
