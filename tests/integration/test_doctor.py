@@ -117,7 +117,7 @@ def test_a_file_in_the_place_of_the_socket_is_told(doctor, tmp_path):
 def test_a_user_whom_the_socket_shuts_out_is_told_how_to_get_in(daemon, tmp_path, mode, word):
     let_through(tmp_path, daemon.root.parent)
     daemon.socket.parent.chmod(mode)
-    look = f"{BECOME_NOBODY}\nsys.exit(tetris.cli.main(sys.argv[2:]))"
+    look = f"{BECOME_NOBODY}\nsys.exit(tetris.cli.main.main(sys.argv[2:]))"
     flags = ("doctor", "--json", f"--root={daemon.root}", f"--socket={daemon.socket}")
     found = findings(run_python(look, "nobody", *flags))["daemon"]
     assert found["level"] == "failure"

@@ -217,7 +217,7 @@ def test_a_user_is_told_of_what_it_may_not_read(model, hold, daemon, tmp_path):
     daemon.start()
     hold(model)
     own = hold(model, "read nobody").pid
-    look = f"{BECOME_NOBODY}\nsys.exit(tetris.cli.main(sys.argv[2:]))"
+    look = f"{BECOME_NOBODY}\nsys.exit(tetris.cli.main.main(sys.argv[2:]))"
     done = run_python(look, "nobody", "ps", "--json", f"--root={daemon.root}")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
