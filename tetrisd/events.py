@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from tetris.errors import ConflictError, TetrisError
+from tetris.manifest import Manifest
+from tetris.status import details_of
 from tetris.v1 import tetris_pb2 as pb
 from tetrisd.clock import Clock
 
@@ -106,6 +108,28 @@ class Events:
         finally:
             with self._mutex:
                 self._watchers = tuple(each for each in self._watchers if each is not watcher)
+
+
+class Voice:
+    """Says the events of one tenant."""
+
+    def __init__(self, events: Events, tenant: str) -> None:
+        self._events = events
+        self._tenant = tenant
+
+    def say(self, kind: pb.Event.Kind, **details: Any) -> None:
+        """Tell everybody: see :meth:`Events.say`."""
+        self._events.say(kind, self._tenant, **details)
+
+    def of(self, kind: pb.Event.Kind, manifest: Manifest, **details: Any) -> None:
+        """Something about a published model."""
+        self.say(kind, model=manifest.name, fingerprint=manifest.fingerprint, **details)
+
+    def refused(
+        self, kind: pb.Event.Kind, refused: TetrisError, error: str, **details: Any
+    ) -> None:
+        """Something that did not come to be; ``error`` is of which kind the refusal is."""
+        self.say(kind, reason=details_of(refused), error=error, **details)
 
 
 class Watcher:

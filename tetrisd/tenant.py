@@ -11,11 +11,10 @@ from dataclasses import replace
 from tetris.errors import InvalidModelError, TetrisError
 from tetris.manifest import Manifest
 from tetris.shm import DIGEST_SIZE
-from tetris.status import details_of
 from tetris.v1 import tetris_pb2 as pb
 from tetrisd import files, steps
 from tetrisd.clock import Clock
-from tetrisd.events import ABANDONED, DIED, EXPIRED, RELEASED, Events, Kind, error_name
+from tetrisd.events import ABANDONED, DIED, EXPIRED, RELEASED, Events, Kind, Voice, error_name
 from tetrisd.leases import Lease, Leases
 from tetrisd.models import Models
 from tetrisd.publish import Publisher, Publishing
@@ -68,6 +67,7 @@ class Tenant:
         self._limits = limits
         self._clock = clock
         self._events = events
+        self._voice = Voice(events, settings.name)
         self.promised = 0
         self.abandoned = False
         # Held while a lease is made, and while a model is found to have none and goes.
@@ -99,7 +99,7 @@ class Tenant:
     def set_quota(self, nbytes: int) -> None:
         """Give it another, until its settings are read again."""
         self.settings = replace(self.settings, quota=nbytes)
-        self._say(Kind.QUOTA_CHANGED, nbytes=nbytes)
+        self._voice.say(Kind.QUOTA_CHANGED, nbytes=nbytes)
 
     # What clients ask for.
 
@@ -130,10 +130,10 @@ class Tenant:
             )
         except TetrisError as refused:
             error = error_name(type(refused)) if wanted() and patient() else ABANDONED
-            self._refused(Kind.PUBLISH_REFUSED, refused, error, **about)
+            self._voice.refused(Kind.PUBLISH_REFUSED, refused, error, **about)
             raise
         if written is not None:
-            self._say(
+            self._voice.say(
                 Kind.MODEL_PUBLISHED,
                 nbytes=written,
                 own_nbytes=self._named_by(manifest, models=1),
@@ -163,10 +163,12 @@ class Tenant:
                 lease = self.leases.create(fingerprint, manifest.name, pid, command, host)
         except TetrisError as refused:
             error = error_name(type(refused))
-            self._refused(Kind.ATTACH_REFUSED, refused, error, fingerprint=fingerprint, pid=pid)
+            self._voice.refused(
+                Kind.ATTACH_REFUSED, refused, error, fingerprint=fingerprint, pid=pid
+            )
             raise
         self.models.use(fingerprint)
-        self._say(
+        self._voice.say(
             Kind.MODEL_ATTACHED,
             model=manifest.name,
             fingerprint=fingerprint,
@@ -179,7 +181,7 @@ class Tenant:
 
     def fallback(self, model: str, reason: str) -> None:
         """A client says that it loaded a model without sharing."""
-        self._say(Kind.FALLBACK_REPORTED, model=model, reason=reason)
+        self._voice.say(Kind.FALLBACK_REPORTED, model=model, reason=reason)
 
     def release(self, lease: str) -> bool:
         """See :meth:`tetrisd.leases.Leases.release`."""
@@ -304,7 +306,7 @@ class Tenant:
                 self.models.remove(current)
                 own = self._named_by(current, models=0)
             freed = self._settle(current.segments)
-        self._said(Kind.MODEL_EVICTED, current, nbytes=freed, own_nbytes=own, reason=why)
+        self._voice.of(Kind.MODEL_EVICTED, current, nbytes=freed, own_nbytes=own, reason=why)
         return freed
 
     def lose(self, digest: bytes, why: str) -> list[Manifest]:
@@ -314,7 +316,7 @@ class Tenant:
             for manifest in lost:
                 self.models.remove(manifest)
         for manifest in lost:
-            self._said(Kind.MODEL_DAMAGED, manifest, reason=f"segment {digest.hex()} {why}")
+            self._voice.of(Kind.MODEL_DAMAGED, manifest, reason=f"segment {digest.hex()} {why}")
         return lost
 
     def _named_by(self, manifest: Manifest, models: int) -> int:
@@ -335,7 +337,7 @@ class Tenant:
         with steps.of("change"), self._lifetime:
             changed = self.models.change(manifest.fingerprint, **policy)
         reason = ", ".join(f"{name} is {value}" for name, value in policy.items())
-        self._said(Kind.MODEL_CHANGED, changed, reason=reason)
+        self._voice.of(Kind.MODEL_CHANGED, changed, reason=reason)
         return changed
 
     def mend(self) -> Iterator[tuple[str, str]]:
@@ -381,7 +383,7 @@ class Tenant:
     def _lease_ended(self, lease: Lease, died: bool) -> None:
         self.models.use(lease.fingerprint)
         manifest = self.models.find(lease.fingerprint)
-        self._say(
+        self._voice.say(
             Kind.LEASE_ENDED,
             model=lease.model,
             fingerprint=lease.fingerprint,
@@ -394,17 +396,6 @@ class Tenant:
 
     def _seconds_since(self, boot_ns: int) -> float:
         return (self._clock.boot_ns() - boot_ns) / _SECOND
-
-    def _say(self, kind: pb.Event.Kind, **details: object) -> None:
-        self._events.say(kind, self.name, **details)  # type: ignore[arg-type]
-
-    def _said(self, kind: pb.Event.Kind, manifest: Manifest, **details: object) -> None:
-        self._say(kind, model=manifest.name, fingerprint=manifest.fingerprint, **details)
-
-    def _refused(
-        self, kind: pb.Event.Kind, refused: TetrisError, error: str, **details: object
-    ) -> None:
-        self._say(kind, reason=details_of(refused), error=error, **details)
 
 
 def _check_fingerprint(fingerprint: bytes) -> None:
