@@ -126,9 +126,10 @@ class Voice:
         self.say(kind, model=manifest.name, fingerprint=manifest.fingerprint, **details)
 
     def refused(
-        self, kind: pb.Event.Kind, refused: TetrisError, error: str, **details: Any
+        self, kind: pb.Event.Kind, refused: TetrisError, *, abandoned: bool = False, **details: Any
     ) -> None:
-        """Something that did not come to be; ``error`` is of which kind the refusal is."""
+        """Something that did not come to be; ``abandoned``: nobody waits for it any more."""
+        error = ABANDONED if abandoned else error_name(type(refused))
         self.say(kind, reason=details_of(refused), error=error, **details)
 
 

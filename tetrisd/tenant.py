@@ -14,7 +14,7 @@ from tetris.shm import DIGEST_SIZE
 from tetris.v1 import tetris_pb2 as pb
 from tetrisd import files, steps
 from tetrisd.clock import Clock
-from tetrisd.events import ABANDONED, DIED, EXPIRED, RELEASED, Events, Kind, Voice, error_name
+from tetrisd.events import DIED, EXPIRED, RELEASED, Events, Kind, Voice
 from tetrisd.leases import Lease, Leases
 from tetrisd.models import Models
 from tetrisd.publish import Publisher, Publishing
@@ -129,8 +129,8 @@ class Tenant:
                 source, keep_alive=keep_alive, wanted=wanted, patient=patient
             )
         except TetrisError as refused:
-            error = error_name(type(refused)) if wanted() and patient() else ABANDONED
-            self._voice.refused(Kind.PUBLISH_REFUSED, refused, error, **about)
+            abandoned = not (wanted() and patient())
+            self._voice.refused(Kind.PUBLISH_REFUSED, refused, abandoned=abandoned, **about)
             raise
         if written is not None:
             self._voice.say(
@@ -162,10 +162,7 @@ class Tenant:
                 manifest = self.models.get(fingerprint)
                 lease = self.leases.create(fingerprint, manifest.name, pid, command, host)
         except TetrisError as refused:
-            error = error_name(type(refused))
-            self._voice.refused(
-                Kind.ATTACH_REFUSED, refused, error, fingerprint=fingerprint, pid=pid
-            )
+            self._voice.refused(Kind.ATTACH_REFUSED, refused, fingerprint=fingerprint, pid=pid)
             raise
         self.models.use(fingerprint)
         self._voice.say(

@@ -19,7 +19,10 @@ TOP = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 BUILD = TOP / "build" / "fuzz"
 
-_C = ("blake3", "blake3_portable", "blake3_x86", "crc32c", "crc32c_x86", "digest", "digest_path")
+_C = (
+    *("blake3", "blake3_portable", "blake3_x86", "crc32c", "crc32c_x86"),
+    *("cpu_x86", "digest", "digest_path"),
+)
 _SOURCES = [f"csrc/{name}.c" for name in (*_C, "file", "segment")]
 _WARN = ["-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wshadow", "-g"]
 # Comparing is all that hashing does: telling libFuzzer of each comparison takes most of the time.
