@@ -82,7 +82,7 @@ class Store:
         """
         with steps.of("recover"):
             self._add_abandoned()
-            for pool in self._pools.values():
+            for pool in self._every_pool():
                 self._recover(pool)
             files.sweep_drafts(self._root.quarantine)
             self._forget_abandoned()
@@ -128,7 +128,7 @@ class Store:
             if not tenant.abandoned:
                 tenant.look()
         self._forget_abandoned()
-        for pool in self._pools.values():
+        for pool in self._every_pool():
             pool.look()
 
     def collect(self) -> Collected:
@@ -139,7 +139,7 @@ class Store:
             for tenant in self.tenants()
             for manifest in tenant.models.all()
         )
-        for pool in self._pools.values():
+        for pool in self._every_pool():
             pool.look()
         for name, _ in files.regular(self._root.quarantine):
             files.remove(self._root.quarantine, name)
@@ -163,7 +163,7 @@ class Store:
 
     def stats(self) -> Stats:
         """Of the whole host: each segment counted once."""
-        pools = self._pools.values()
+        pools = self._every_pool()
         leases = [(tenant, lease) for tenant in self.tenants() for lease in tenant.leases.live()]
         manifests = [t.models.find(lease.fingerprint) for t, lease in leases]
         resident = [(p, d, n) for p in pools for d, n in p.resident()]
@@ -198,7 +198,7 @@ class Store:
             wanted = {d: n for m in manifests for d, n in m.segments.items()}
             yield from verifier.segments([(owner.segments, wanted)])
         else:
-            pools = list(self._pools.values())
+            pools = self._every_pool()
             yield from verifier.files(pools, self.tenants())
             yield from verifier.segments([(pool, pool.index.segments()) for pool in pools])
 
@@ -277,6 +277,10 @@ class Store:
             self._pools[name] = Segments(name, self._root.pool(name), self._root.quarantine)
         return self._pools[name]
 
+    def _every_pool(self) -> Sequence[Segments]:
+        # A copy: a tenant with a pool of its own may come meanwhile.
+        return list(self._pools.values())
+
     def _members(self, pool: Segments) -> list[Tenant]:
         return [tenant for tenant in self.tenants() if tenant.segments is pool]
 
@@ -321,9 +325,9 @@ class Store:
                     tenant.leave()
 
     def _resident(self) -> int:
-        return sum(1 for pool in self._pools.values() for _ in pool.resident())
+        return sum(1 for pool in self._every_pool() for _ in pool.resident())
 
     def _taken(self) -> int:
-        pools = sum(pool.allocated() for pool in self._pools.values())
+        pools = sum(pool.allocated() for pool in self._every_pool())
         quarantined = files.regular(self._root.quarantine)
         return pools + sum(files.taken(found) for _, found in quarantined)

@@ -11,6 +11,7 @@ from support.store import MemorySource, Stored
 from tetris import shm
 from tetris.errors import InvalidModelError, NotFoundError
 from tetris.manifest import Claim
+from tetrisd.segments import Segments
 from tetrisd.settings import TenantSettings
 from tetrisd.sources import StreamSource
 
@@ -149,3 +150,17 @@ def test_a_tenant_that_stops_sharing_gets_inodes_of_its_own(stored):
     assert inode(again, "red", red) != inode(again, "blue", blue)
     again.close()
     stored.open()
+
+
+@pytest.mark.parametrize("what", ["stats", "collect", "look"])
+def test_a_pool_that_comes_meanwhile_disturbs_no_walk_over_all_of_them(stored, monkeypatch, what):
+    """A tenant that shares with nobody brings one, while others ask, publish and are looked at."""
+    allocated, look = Segments.allocated, Segments.look
+
+    def one_more():
+        number = len(stored.store.tenants())
+        stored.store.add([TenantSettings(f"new-{number}", sharing="tenant")])
+
+    monkeypatch.setattr(Segments, "allocated", lambda pool: (one_more(), allocated(pool))[1])
+    monkeypatch.setattr(Segments, "look", lambda pool: (one_more(), look(pool))[1])
+    getattr(stored.store, what)()
