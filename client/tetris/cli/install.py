@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -33,6 +34,9 @@ _DROP_INS = tuple(Path(f"/etc/systemd/system/{unit}.d") for unit in (_SERVICE, _
 _BIN_AS_SHIPPED = "/opt/tetris/bin"
 _HIDDEN = tuple(Path(p) for p in ("/home", "/root", "/run/user", "/tmp", "/var/tmp"))  # noqa: S108
 _BETTER = "python3 -m venv /opt/tetris && /opt/tetris/bin/pip install 'tetris-serving[daemon]'"
+
+# What systemd takes in a command as it is: no space, no quote, no specifier.
+_IN_A_UNIT = re.compile(r"[\w/.+@:=~,-]+")
 
 # Below the prefix: where each file goes.
 _FILES = {
@@ -130,7 +134,9 @@ def uninstall(arguments: argparse.Namespace) -> Answer:
 
 def _place(arguments: argparse.Namespace) -> Place:
     root = Path(arguments.root).absolute()
-    found = Path(arguments.bindir or sysconfig.get_path("scripts"))
+    found = Path(arguments.bindir or sysconfig.get_path("scripts")).absolute()
+    if not _IN_A_UNIT.fullmatch(str(found)):
+        raise NotAllowedError(f"{found}: a unit cannot name it, give a path of plain characters")
     if root != Path("/") and found.is_relative_to(root):
         found = Path("/") / found.relative_to(root)
     return Place(root, Path("/") / arguments.prefix, found)
@@ -198,6 +204,8 @@ def _write(place: Place) -> list[Path]:
 
 def _put(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink():  # a masked unit's is to /dev/null: what it leads to is not ours
+        path.unlink()
     path.write_text(text)
     path.chmod(0o644)
     return path
@@ -267,12 +275,14 @@ def _ours(place: Place) -> Iterator[Path]:
 def _remove(path: Path, place: Place) -> bool:
     """Remove a file, or a directory with all in it, and the directories left empty above it."""
     try:
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as failed:
+        raise NotAllowedError(f"{path} cannot be removed: {failed.strerror}") from None
     common = {place.at(place.prefix / name) for name in _COMMON}
     with suppress(OSError):
         for parent in path.parents:
