@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 
+import numpy
 import pytest
 
 from support.daemon import PYTHON, run_python, wait_until
@@ -223,6 +224,44 @@ def test_a_user_is_told_of_what_it_may_not_read(model, hold, daemon, tmp_path):
     found = json.loads(done.stdout)
     assert [(r["pid"], r["model"]) for r in found["processes"]] == [(own, "m/1")]
     assert found["unreadable"] > 0
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "without an end"])
+def test_what_is_no_manifest_is_not_waited_for_and_takes_no_memory(kind, memory, capsys):
+    """Whoever is named a root by somebody else finds there what that one wants."""
+    file = memory / "models/default" / ("ab" * 32)
+    file.parent.mkdir(parents=True)
+    if kind == "a pipe":
+        os.mkfifo(file)
+        end = os.open(file, os.O_RDWR)
+    else:
+        end = os.open(file, os.O_RDWR | os.O_CREAT)
+        os.truncate(end, 1 << 50)
+    try:
+        assert main(["ps", "--json", f"--root={memory}"]) == 0
+        assert json.loads(capsys.readouterr().out)["processes"] == []
+    finally:
+        os.close(end)
+
+
+def test_a_lease_that_is_nested_without_an_end_is_one_of_no_model(memory, capsys):
+    segment, lease = memory / ("ab" * 32), memory / ("cd" * 8)
+    segment.write_bytes(bytes(4096))
+    lease.write_bytes(b"[" * 4096)
+    held = [numpy.memmap(path, mode="r") for path in (segment, lease)]
+    assert main(["ps", "--json", f"--root={memory}"]) == 0
+    rows = json.loads(capsys.readouterr().out)["processes"]
+    assert [(row["pid"], row["model"]) for row in rows] == [(os.getpid(), "?")]
+    del held
+
+
+def test_a_view_that_this_user_cannot_reach_is_no_root(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    look = f"{BECOME_NOBODY}\nsys.exit(tetris.cli.main.main(['ps']))"
+    done = run_python(look, "nobody", TETRIS_VIEW=str(closed / "view"), TETRIS_ROOT="")
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 4)  # there may be a root where it is by default
 
 
 @pytest.mark.parametrize(

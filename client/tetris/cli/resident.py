@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +20,8 @@ from tetris.wire import manifest_from_file, manifest_from_wire
 DEFAULT_ROOT = Path("/dev/shm/tetris")  # noqa: S108
 # In the quarantine a number follows.
 SEGMENT = re.compile(r"([0-9a-f]{64})(?:\.[0-9a-f]{8})?")
+# Of a manifest: 50,000 tensors with long names, and 16 MiB of strings.
+_LONGEST = 64 << 20
 LEASE = re.compile(r"([0-9a-f]{16})(?:\.lease)?")
 
 
@@ -32,7 +36,7 @@ def root_path(given: str | None = None, socket: str | None = None) -> Path:
     beside = socket_path(socket).parent
     views = (os.environ.get("TETRIS_VIEW"), str(beside) if os.path.ismount(beside) else None)
     found = (DEFAULT_ROOT, *(Path(view) for view in views if view))
-    return next((path for path in found if path.exists()), DEFAULT_ROOT)
+    return next((path for path in found if os.path.exists(path)), DEFAULT_ROOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class Resident:
             # A view that is mounted alone has a directory name of no meaning.
             tenant = path.parent.name if path.parent.parent != self.root.parent else ""
             return tenant, str(body["fingerprint"]), str(body["model"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def directories(self) -> Iterator[str]:
@@ -125,4 +129,8 @@ def _read(path: str | Path) -> bytes:
     except PermissionError:
         fd = os.open(path, flags)  # somebody else's file
     with os.fdopen(fd, "rb") as file:
+        found = os.fstat(fd)
+        # Somebody else's root may hold anything, and what has no end would take all the memory.
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LONGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
         return file.read()
