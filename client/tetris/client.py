@@ -8,6 +8,7 @@ import socket as socket_module
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -38,6 +39,8 @@ _PATIENCE = 600.0
 _PAUSE = 0.1
 # Seconds that an attach waits for a daemon that is being restarted.
 _RESTART = 3.0
+# Since when nobody answers, by socket: of all clients of this process, which may be one a call.
+_away: dict[Path, float] = {}
 
 
 _FALLBACKS = (
@@ -52,7 +55,6 @@ class Client:
 
     def __init__(self, socket: str | os.PathLike[str] | None = None) -> None:
         self.rpc = Rpc(socket)
-        self._away = 0.0  # since when nobody answers
 
     def publish(self, files: CheckpointFiles, *, ends_with_call: bool = False) -> Manifest:
         """Make a model resident; nothing happens when it is.
@@ -140,13 +142,12 @@ class Client:
             try:
                 answer = call()
             except UnavailableError:
-                self._away = self._away or began
-                waited = time.monotonic() - self._away
+                waited = time.monotonic() - _away.setdefault(self.rpc.socket, began)
                 if waited > _RESTART or not self.rpc.socket.parent.is_dir():
                     raise
                 time.sleep(_PAUSE)
             else:
-                self._away = 0.0
+                _away.pop(self.rpc.socket, None)
                 return answer
 
     def attach_or_publish(self, files: CheckpointFiles) -> Attachment:

@@ -464,16 +464,16 @@ def test_an_attach_waits_for_a_daemon_that_is_being_restarted(daemon, model_path
 
 
 def test_one_that_stays_away_is_waited_for_once(daemon, model_path, monkeypatch):
+    """Whoever asks: `tetris.attach` makes a client for each call."""
     daemon.kill()
-    client = Client(daemon.socket)
     fingerprint = locate(str(model_path)).fingerprint
     calls = []
-    call = client.rpc.call
-    monkeypatch.setattr(client.rpc, "call", lambda *args: calls.append(args) or call(*args))
+    call = Rpc.call
+    monkeypatch.setattr(Rpc, "call", lambda *args: calls.append(args) or call(*args))
     with pytest.raises(errors.UnavailableError):
-        client.attach(fingerprint)
+        Client(daemon.socket).attach(fingerprint)
     tries = len(calls)
     with pytest.raises(errors.UnavailableError):
-        client.attach(fingerprint)
+        Client(daemon.socket).attach(fingerprint)
     assert tries > 1
     assert len(calls) == tries + 1
