@@ -151,8 +151,11 @@ def _in_view(view: int | None, path: Path) -> list[Path]:
     if view is None or os.path.samestat(path.parent.stat(), os.fstat(view)):
         return []
     place = Path(f"/proc/self/fd/{view}/{files.VIEW_SOCKET}")
-    with suppress(IsADirectoryError):
+    try:
         place.unlink(missing_ok=True)
+    except IsADirectoryError:
+        with suppress(OSError):  # Docker's, which was to mount the socket alone while it was away
+            place.rmdir()
     return [place]
 
 

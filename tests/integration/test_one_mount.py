@@ -75,6 +75,15 @@ def test_a_stop_removes_it_and_a_crash_does_not_matter(daemon, model):
     assert not inside.exists()
 
 
+def test_what_docker_puts_in_its_place_while_it_is_away_does_not_matter(daemon, model):
+    """Told to mount the socket alone, which is not there, it makes a directory of that name."""
+    inside = daemon.root / "tenants/default/tetrisd.sock"
+    daemon.stop()
+    inside.mkdir()
+    daemon.start()
+    tetris.attach(model, socket=inside).release()
+
+
 def test_verification_takes_it_for_ours(daemon):
     rpc = AdminRpc(daemon.admin_socket)
     found = rpc.collect("Verify", admin.VerifyRequest(), lambda m: list(m.findings))
