@@ -123,7 +123,7 @@ def test_top_leaves_the_terminal_as_it_was(daemon, tmp_path, key, status):
     assert "Traceback" not in shown
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_top_that_is_told_to_end_leaves_the_terminal_as_it_was(daemon, number):
     with top(daemon) as screen:
         screen.until("per second")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -103,3 +105,30 @@ def test_a_screen_without_unicode_is_no_reason_to_fail(daemon, tmp_path):
     ) as screen:
         assert screen.end() == 0
     assert "\\u6a21\\u578b/1" in screen.shown
+
+
+@pytest.mark.parametrize("command", ["version", "completion bash"])
+def test_a_full_disk_is_one_sentence(command):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, *TETRISCTL, *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.stderr == "tetrisctl: the output is cut off: No space left on device\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("closing", "command", "status"),
+    [(">&-", "version", 0), ("2>&-", "models --socket /nowhere/s", 3)],
+)
+def test_a_stream_that_is_closed_is_not_written_to(closing, command, status):
+    """Nor is the other one in its place."""
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closing}', "sh", sys.executable, *TETRISCTL, *command.split()],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", status)

@@ -133,6 +133,7 @@ def test_the_program_gets_the_signals_that_python_ignores():
     ("word", "status", "sentence"),
     [
         ("no-such-program", 127, "tetrisctl: no-such-program: no such program\n"),
+        ("", 127, "tetrisctl: : no such program\n"),
         ("/etc/passwd", 126, "tetrisctl: /etc/passwd: Permission denied\n"),
     ],
 )

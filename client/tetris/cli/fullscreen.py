@@ -17,7 +17,7 @@ from typing import Any
 # The screen beside the ordinary one, no cursor on it, no line that goes on in the next; and back.
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP)
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
 
 class FullScreen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from tetris.cli import admin, completion, install, lists, suggest
 from tetris.cli.answer import Answer
 from tetris.cli.command import Argument, Command
 from tetris.cli.doctor import doctor
-from tetris.cli.exits import EXITS, INTERRUPTED, code_of
+from tetris.cli.exits import EXITS, FAILED, INTERRUPTED, code_of
 from tetris.cli.processes import processes
 from tetris.cli.publish import publish
 from tetris.cli.run import run
@@ -175,29 +176,46 @@ COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    forgiving(sys.stdout)
-    forgiving(sys.stderr)
+    _have_streams()
     given = _parser().parse_args(
         arguments,
         argparse.Namespace(socket=None, admin_socket=None, output="table", all_tenants=False),
     )
     try:
         answer: Answer | None = given.run(given)
-        if answer is None:
-            return 0
-        for line in _lines(answer, given.output):
+        for line in _lines(answer, given.output) if answer else ():
             print(line)  # noqa: T201
         sys.stdout.flush()
-        return answer.status
+        return answer.status if answer else 0
     except TetrisError as failed:
         print(f"tetrisctl: {printable(suggest.sentence(failed, given))}", file=sys.stderr)  # noqa: T201
         return code_of(failed)
     except BrokenPipeError:
-        # The reader, a `head` for one, has seen enough; keep the interpreter from complaining too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()  # the reader, a `head` for one, has seen enough
+    except OSError as failed:
+        if failed.errno != errno.ENOSPC:
+            raise
+        _close_output()
+        print(f"tetrisctl: the output is cut off: {failed.strerror}", file=sys.stderr)  # noqa: T201
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def _have_streams() -> None:
+    """Somebody may have closed them: what is printed then must not turn up in the other one."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    forgiving(sys.stdout)
+    forgiving(sys.stderr)
+
+
+def _close_output() -> None:
+    """Nothing more is written: not by the interpreter at its end either, which would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _lines(answer: Answer, output: str) -> Iterable[str]:

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         signal.signal(ignored, signal.SIG_DFL)
     try:
         os.execvpe(words[0], words, environment)  # noqa: S606
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # the second for an empty word
         raise _refused(f"{words[0]}: no such program", _NOT_FOUND) from None
     except OSError as failed:
         raise _refused(f"{words[0]}: {failed.strerror}", _NOT_EXECUTABLE) from None
