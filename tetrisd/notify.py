@@ -9,6 +9,9 @@ import os
 import socket
 import time
 
+# A service manager that takes nothing for so long is not waited for.
+_SECONDS = 1.0
+
 
 def ready(status: str) -> None:
     """Everything answers."""
@@ -38,6 +41,7 @@ def _say(*lines: str) -> None:
     address = "\0" + where[1:] if where.startswith("@") else where
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            sender.sendto("\n".join(lines).encode(), socket.MSG_DONTWAIT, address)
+            sender.settimeout(_SECONDS)
+            sender.sendto("\n".join(lines).encode(), address)
     except OSError:
         pass

@@ -39,6 +39,8 @@ _PATIENCE = 600.0
 _PAUSE = 0.1
 # Seconds that an attach waits for a daemon that is being restarted.
 _RESTART = 3.0
+# Seconds after which one that was waited for in vain is waited for again.
+_AFRESH = 60.0
 # Since when nobody answers, by socket: of all clients of this process, which may be one a call.
 _away: dict[Path, float] = {}
 
@@ -142,7 +144,10 @@ class Client:
             try:
                 answer = call()
             except UnavailableError:
-                waited = time.monotonic() - _away.setdefault(self.rpc.socket, began)
+                since = _away.setdefault(self.rpc.socket, began)
+                if began > since + _AFRESH:
+                    since = _away[self.rpc.socket] = began
+                waited = time.monotonic() - since
                 if waited > _RESTART or not self.rpc.socket.parent.is_dir():
                     raise
                 time.sleep(_PAUSE)
