@@ -240,6 +240,17 @@ def test_one_that_takes_nothing_is_cut_off_and_holds_up_nobody(daemon, sockets):
         wait_until(lambda: watchable(sockets["red"]), 60, what="the end of one that stands still")
 
 
+def test_one_that_pings_and_hears_nothing_stays(daemon, sockets):
+    """As does any call that the daemon is long about: gRPC takes pings for an attack by default."""
+    pings = [("grpc.keepalive_time_ms", 6_000), ("grpc.http2.max_pings_without_data", 0)]
+    with grpc.insecure_channel(f"unix:{sockets['blue']}", pings) as channel:
+        call = TetrisStub(channel).Watch(pb.WatchRequest())
+        ended = threading.Event()
+        call.add_done_callback(lambda _: ended.set())
+        assert not ended.wait(30), call.details()
+        call.cancel()
+
+
 def test_a_stop_ends_every_watcher(daemon, sockets):
     with watching(Rpc(sockets["red"])) as red, watching(Rpc(sockets["blue"])) as blue:
         assert daemon.stop() == 0
