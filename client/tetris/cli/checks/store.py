@@ -207,5 +207,5 @@ def _large_segment(at: Surroundings) -> int | None:
 
 def _mount(at: Surroundings) -> str:
     if at.has_systemd and at.root == DEFAULT_ROOT and unit(MOUNT_UNIT).get("LoadState") == "loaded":
-        return f"sudo systemctl enable --now {MOUNT_UNIT}"
+        return f"sudo systemctl start {MOUNT_UNIT}"
     return f"sudo mount -t tmpfs -o {_OPTIONS} tetris {at.root}"
