@@ -193,3 +193,10 @@ def error_names(root: type[TetrisError] = TetrisError) -> list[str]:
     """Every name that :func:`error_name` can give."""
     below = [name for kind in root.__subclasses__() for name in error_names(kind)]
     return [error_name(root), *below]
+
+
+def change_of(*, pinned: bool | None = None, keep_alive: float | None = None) -> str:
+    """The reason of a change: what it is."""
+    if pinned is not None:
+        return "pinned" if pinned else "unpinned"
+    return "the daemon's keep-alive" if keep_alive is None else f"keep-alive {keep_alive:.0f} s"

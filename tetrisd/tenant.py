@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any
 
 from tetris.errors import InvalidModelError, TetrisError
 from tetris.manifest import Manifest
@@ -14,7 +15,7 @@ from tetris.shm import DIGEST_SIZE
 from tetris.v1 import tetris_pb2 as pb
 from tetrisd import files, steps
 from tetrisd.clock import Clock
-from tetrisd.events import DIED, EXPIRED, RELEASED, Events, Kind, Voice
+from tetrisd.events import DIED, EXPIRED, RELEASED, Events, Kind, Voice, change_of
 from tetrisd.leases import Lease, Leases
 from tetrisd.models import Models
 from tetrisd.publish import Publisher, Publishing
@@ -329,12 +330,11 @@ class Tenant:
         names = self.models.index.users
         return sum(self.segments.settle(d) for d in digests if not names(d))
 
-    def change(self, manifest: Manifest, **policy: object) -> Manifest:
+    def change(self, manifest: Manifest, **policy: Any) -> Manifest:
         """See :meth:`tetrisd.models.Models.change`."""
         with steps.of("change"), self._lifetime:
             changed = self.models.change(manifest.fingerprint, **policy)
-        reason = ", ".join(f"{name} is {value}" for name, value in policy.items())
-        self._voice.of(Kind.MODEL_CHANGED, changed, reason=reason)
+        self._voice.of(Kind.MODEL_CHANGED, changed, reason=change_of(**policy))
         return changed
 
     def mend(self) -> Iterator[tuple[str, str]]:

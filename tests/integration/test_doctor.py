@@ -170,8 +170,22 @@ def test_a_tmpfs_without_nosuid_is_told_and_mended(doctor):
 @as_root
 def test_swap_that_weights_may_go_to_is_told(doctor, tmp_path):
     lines = "Filename Type Size Used Priority\n/dev/sda2 partition 100 0 -2\n"
-    found = doctor(*instead(tmp_path, "/proc/swaps", lines))["swap"]
-    assert (found["level"], "noswap" in found["fix"]) == ("note", True)
+    with tmpfs("huge=within_size,uid=7,gid=7,size=8m") as place:
+        found = doctor(*instead(tmp_path, "/proc/swaps", lines), root=place)["swap"]
+    assert found["level"] == "note"
+    known = "this kernel has no noswap" not in found["sentence"]
+    # The next mount is the same in all else: a daemon refuses a root that is not its own.
+    for option in ("noswap", "nofail", "uid=7", "gid=7", "size=8192k", "huge=within_size"):
+        assert (option in re.split("[ ,]", found["fix"])) == known, found
+
+
+@as_root
+def test_nobody_is_told_to_mount_over_segments(doctor, daemon):
+    command = 'mount --bind "$0" /dev/shm && exec "$@"'
+    prefix = ("unshare", "-m", "sh", "-c", command, daemon.root.parent)
+    found = doctor(*prefix, root=f"/dev/shm/{daemon.root.name}")["tmpfs"]
+    assert "shares the tmpfs" in found["sentence"]
+    assert found["fix"] == ""
 
 
 @as_root

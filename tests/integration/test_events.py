@@ -120,6 +120,21 @@ def test_a_lease_that_ends_says_how(daemon, sockets, tmp_path):
     assert released.nbytes == 3 * 65536
 
 
+def test_a_change_of_a_model_says_what_it_is(daemon, sockets, tmp_path):
+    tetris.publish(random_model(tmp_path / "m"), socket=sockets["red"])
+    of_red = admin_pb2.ModelRequest(tenant="red", model="m")
+    keep = admin_pb2.SetKeepAliveRequest(tenant="red", model="m", seconds=90)
+    with watching(Rpc(sockets["red"])) as red:
+        daemon.admin("Pin", of_red)
+        daemon.admin("Unpin", of_red)
+        daemon.admin("SetKeepAlive", keep)
+        keep.ClearField("seconds")
+        daemon.admin("SetKeepAlive", keep)
+        red.wait_for(Kind.MODEL_CHANGED, 4)
+    said = [event.reason for event in red.seen]
+    assert said == ["pinned", "unpinned", "keep-alive 90 s", "the daemon's keep-alive"]
+
+
 def test_a_refusal_says_its_kind_and_its_sentence(daemon, sockets, tmp_path):
     path = random_model(tmp_path / "m")
     body = bytearray(data_file(path).read_bytes())
@@ -238,6 +253,17 @@ def test_one_that_takes_nothing_is_cut_off_and_holds_up_nobody(daemon, sockets):
         for _ in range(2000):
             stub.ReportFallback(report, timeout=20)
         wait_until(lambda: watchable(sockets["red"]), 60, what="the end of one that stands still")
+
+
+def test_one_that_pings_and_hears_nothing_stays(daemon, sockets):
+    """As does any call that the daemon is long about: gRPC takes pings for an attack by default."""
+    pings = [("grpc.keepalive_time_ms", 6_000), ("grpc.http2.max_pings_without_data", 0)]
+    with grpc.insecure_channel(f"unix:{sockets['blue']}", pings) as channel:
+        call = TetrisStub(channel).Watch(pb.WatchRequest())
+        ended = threading.Event()
+        call.add_done_callback(lambda _: ended.set())
+        assert not ended.wait(30), call.details()
+        call.cancel()
 
 
 def test_a_stop_ends_every_watcher(daemon, sockets):

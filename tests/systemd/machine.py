@@ -14,12 +14,14 @@ from pathlib import Path
 from support.daemon import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
-# An engine of the run's own: no store, no network and no configuration of this machine's.
+# An engine of the run's own: no store, no network and no configuration of this machine's. Locks in
+# files, since those in shared memory are common to all engines of a host, and stay.
 _CONFIGURATION = """
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+lock_type = "file"
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
 """
@@ -46,7 +48,10 @@ class Engine:
     """A podman whose images and containers are in one directory."""
 
     def __init__(self, directory: Path) -> None:
-        self._flags = (f"--root={directory}/store", f"--runroot={directory}/run")
+        self._flags = tuple(
+            f"--{what}={directory}/{where}"
+            for what, where in (("root", "store"), ("runroot", "run"), ("tmpdir", "tmp"))
+        )
         settings = directory / "containers.conf"
         settings.write_text(_CONFIGURATION)
         self.containers: list[str] = []

@@ -114,8 +114,9 @@ def test_a_stopped_daemon_is_replaced_by_the_watchdog(machine, holder):
 
 def test_a_daemon_whose_work_is_stuck_is_replaced_and_says_where_it_stood(machine, holder):
     """A lock that nobody gives back: it answers some calls still, but its looks do not end."""
-    machine.put("/opt/tetris/lib/python3.11/site-packages/planted.py", _STUCK)
-    machine.put("/opt/tetris/lib/python3.11/site-packages/planted.pth", "import planted\n")
+    packages = machine.sh("ls -d /opt/tetris/lib/python3*/site-packages")
+    machine.put(f"{packages}/planted.py", _STUCK)
+    machine.put(f"{packages}/planted.pth", "import planted\n")
     _impatient(machine)
     before = shown(machine, "MainPID")
     machine.sh("touch /run/tetris/stick && chown tetris /run/tetris/stick")

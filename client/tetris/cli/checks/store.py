@@ -14,7 +14,7 @@ from tetris.cli.checks import Finding, failure, note, ok, warning
 from tetris.cli.checks.surroundings import MOUNT_UNIT, Surroundings, unit
 from tetris.cli.resident import DEFAULT_ROOT, SEGMENT
 from tetris.cli.tables import size
-from tetris.mount import SHMEM_SWITCH, gives_huge_pages
+from tetris.mount import SHMEM_SWITCH, Mount, gives_huge_pages
 
 _OPTIONS = "huge=within_size,size=75%,mode=0711,nosuid,nodev"
 _HUGE = 2 << 20
@@ -34,7 +34,9 @@ def tmpfs(at: Surroundings) -> Finding | None:
     if mount.kind != "tmpfs":
         return failure(f"{at.root} is on {mount.kind}, not in shared memory", _mount(at))
     if mount.point in ("/dev/shm", "/run", "/tmp"):  # noqa: S108
-        return note(f"{at.root} shares the tmpfs of {mount.point} with every program", _mount(at))
+        # Not over segments: they would take memory still, and be in nobody's reach.
+        fix = "" if (at.root / "objects").is_dir() else _mount(at)
+        return note(f"{at.root} shares the tmpfs of {mount.point} with every program", fix)
     return ok(f"{at.root} is on the tmpfs at {mount.point}")
 
 
@@ -90,9 +92,28 @@ def swap(at: Surroundings) -> Finding | None:
         return ok("this host has no swap that weights could go to")
     if "noswap" in at.mount.options:
         return ok("weights are never swapped out (noswap)")
+    if not _knows_noswap():  # to mount with it would fail, and a host that does at boot stops there
+        return note("weights may be swapped out; this kernel has no noswap, Linux 6.4 has")
     return note(
-        "weights may be swapped out; noswap (Linux 6.4) can only be given at the mount",
-        f"echo 'tetris {at.root} tmpfs noswap,{_OPTIONS} 0 0' | sudo tee -a /etc/fstab",
+        "weights may be swapped out; noswap can only be given at the mount",
+        _noswap_from_the_next_boot(at.mount) if at.mount.point == str(at.root) else "",
+    )
+
+
+def _knows_noswap() -> bool:
+    return tuple(map(int, os.uname().release.split("-")[0].split(".")[:2])) >= (6, 4)
+
+
+def _noswap_from_the_next_boot(mount: Mount) -> str:
+    """Of the options that are mounted now, its owner for one, none is lost."""
+    options = ",".join(["noswap", *sorted(mount.options)])
+    if unit(MOUNT_UNIT).get("LoadState") != "loaded" or mount.point != str(DEFAULT_ROOT):
+        line = f"tetris {mount.point} tmpfs nofail,{options} 0 0"
+        return f"echo '{line}' | sudo tee -a /etc/fstab"
+    place = f"/etc/systemd/system/{MOUNT_UNIT}.d"
+    return (
+        f"sudo mkdir -p {place} && printf '[Mount]\\nOptions={options}\\n' | "
+        f"sudo tee {place}/noswap.conf && sudo systemctl daemon-reload"
     )
 
 
@@ -186,5 +207,5 @@ def _large_segment(at: Surroundings) -> int | None:
 
 def _mount(at: Surroundings) -> str:
     if at.has_systemd and at.root == DEFAULT_ROOT and unit(MOUNT_UNIT).get("LoadState") == "loaded":
-        return f"sudo systemctl enable --now {MOUNT_UNIT}"
+        return f"sudo systemctl start {MOUNT_UNIT}"
     return f"sudo mount -t tmpfs -o {_OPTIONS} tetris {at.root}"
