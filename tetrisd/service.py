@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -36,6 +37,9 @@ log = logging.getLogger("tetrisd")
 # Of the server's threads, how many may publish or wait for a publisher at once.
 MAX_PUBLISHES = 48
 
+_WENT_AWAY = "the client went away in mid-publish"
+# Seconds between the end of a dead client's stream and that of its call, at most.
+_MOMENT = 0.2
 # Of a name that a client gives for people.
 _MAX_NAME = 200
 
@@ -134,12 +138,10 @@ class Servicer(TetrisServicer):
         """A model from the client's bytes."""
         with self._place(), patience(self._idle_seconds, context.cancel) as sign:
             header = _header(next(requests, None))
-            source = StreamSource(
-                header.fingerprint,
-                header.name,
-                [claim_from_wire(t) for t in header.tensors],
-                _signed(requests, sign),
-            )
+            claims = [claim_from_wire(t) for t in header.tensors]
+            announced = sum(claim.nbytes for claim in claims if claim.same_as is None)
+            chunks = _all_there(_signed(requests, sign), announced, context)
+            source = StreamSource(header.fingerprint, header.name, claims, chunks)
 
             def wanted() -> bool:
                 sign()  # asked while it waits for another publisher: that is no idleness
@@ -296,7 +298,24 @@ def _signed(requests: Iterator[pb.PublishRequest], sign: Callable[[], None]) -> 
                 sign()
                 yield message.data
     except grpc.RpcError:
-        raise ConflictError("the client went away in mid-publish") from None
+        raise ConflictError(_WENT_AWAY) from None
+
+
+def _all_there(
+    chunks: Iterator[bytes], announced: int, context: grpc.ServicerContext
+) -> Iterator[bytes]:
+    """The chunks; when they are too few, the client may have gone.
+
+    To gRPC a client that dies has ended its stream, and a moment later its call.
+    """
+    for chunk in chunks:
+        announced -= len(chunk)
+        yield chunk
+    deadline = time.monotonic() + _MOMENT
+    while announced > 0 and time.monotonic() < deadline:
+        if not context.is_active():
+            raise ConflictError(_WENT_AWAY)
+        time.sleep(0.01)
 
 
 def _keep_alive(request: pb.PublishHeader | pb.PublishPathRequest) -> int | None:
