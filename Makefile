@@ -51,7 +51,7 @@ test-observability: setup ## a real Prometheus scrapes a real daemon; rules and 
 
 test-systemd: setup wheel ## the service under a systemd of its own, installed from the wheel; wants root and podman
 	tools/system-packages
-	$(RUN) python -m pytest -s tests/systemd
+	$(ENGINE) python -m pytest -s tests/systemd
 
 chaos: setup ## kill clients and the daemon at random: KILLS=10000 SEED=7
 	@cd tests && $(RUN) python -m chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))

@@ -83,15 +83,15 @@ class Podman:
         }
 
     def __call__(
-        self, *arguments: object, check: bool = True, timeout: float = 600
+        self, *arguments: object, check: bool = True, timeout: float = 600, text: str = ""
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             ["podman", *map(str, arguments)],
+            input=text,
             capture_output=True,
             text=True,
             timeout=timeout,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
             cwd=self.top,  # conmon leaves a file `oom` there when a container is killed
         )
         assert not check or done.returncode == 0, f"podman {arguments[0]}: {done.stderr[-3000:]}"

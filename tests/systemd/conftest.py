@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from support.models import random_model
-from systemd.machine import REPOSITORY, Engine, Machine, engine
+from support.podman import Podman, engine, missing
+from systemd.machine import REPOSITORY, Machine
 
 _WHEELS = REPOSITORY / "build/wheelhouse"
 _VENV = "python3 -m venv /opt/tetris"
@@ -21,7 +22,9 @@ _BOOTS = ("--change", 'CMD ["/lib/systemd/systemd"]', "--change", "STOPSIGNAL SI
 
 
 @pytest.fixture(scope="session")
-def podman() -> Iterator[Engine]:
+def podman() -> Iterator[Podman]:
+    if why := missing():
+        pytest.skip(why)
     with engine() as running:
         yield running
 
@@ -48,7 +51,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def image(podman: Engine, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def image(podman: Podman, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Debian with a systemd, and Tetris in /opt/tetris: no service yet."""
     tar = tmp_path_factory.mktemp("image") / "root.tar"
     subprocess.run([REPOSITORY / "tools/rootfs", "systemd", tar], check=True, timeout=600)
@@ -67,7 +70,7 @@ def image(podman: Engine, wheels: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def clean(podman: Engine, image: str, models: Path) -> Iterator[Machine]:
+def clean(podman: Podman, image: str, models: Path) -> Iterator[Machine]:
     """A machine that has booted, with no service yet."""
     with _machine(podman, image, models) as booted:
         yield booted
@@ -81,7 +84,7 @@ def machine(clean: Machine) -> Machine:
 
 
 @contextmanager
-def _machine(podman: Engine, image: str, models: Path) -> Iterator[Machine]:
+def _machine(podman: Podman, image: str, models: Path) -> Iterator[Machine]:
     client = Path(__file__).parent / "client.py"
     booted = Machine(podman, image, f"{models}:/models:ro", f"{client}:/client.py:ro")
     # Members of group tetris may share.
