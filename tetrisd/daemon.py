@@ -52,7 +52,7 @@ class Daemon:
         self._others: list[Stoppable] = []
         clock = Clock()
         self._events = Events(clock)
-        self._events.listen(logs.write)
+        self._events.listen(logs.EventLog())
         self._root = Root(settings.root)
         try:
             self._store = Store(self._root, settings, clock, self._events)

@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -17,6 +19,17 @@ log = logging.getLogger("tetrisd")
 
 FORMATS = ("auto", "text", "json")
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+# Lines about one tenant and of one kind in a second; journald drops a service's from 333 on.
+_A_SECOND = 50
+# What clients can make happen as often as they like.
+_BY_CLIENTS = {
+    Kind.MODEL_PUBLISHED,
+    Kind.PUBLISH_REFUSED,
+    Kind.MODEL_ATTACHED,
+    Kind.ATTACH_REFUSED,
+    Kind.LEASE_ENDED,
+    Kind.FALLBACK_REPORTED,
+}
 # What journald makes of a line's beginning: its priority.
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
 
@@ -69,12 +82,45 @@ def begin(level: str, form: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
-def write(event: pb.Event) -> None:
-    """Log an event: a listener of :class:`tetrisd.events.Events`."""
-    level, sentence = _sentence(event)
-    if log.isEnabledFor(level):
-        fields = fields_of(event)
-        log.log(level, "%s", sentence.format_map(_all(event)), extra={"fields": fields})
+class EventLog:
+    """Logs events: a listener of :class:`tetrisd.events.Events`.
+
+    What one tenant does may fill the log, and the journal then drops lines about others. So of each
+    kind that clients cause, a tenant has some lines a second, and then one that counts the rest.
+
+    Args:
+        now: seconds, for the rate.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._mutex = threading.Lock()
+        self._lines: dict[tuple[str, int], tuple[int, int]] = {}
+
+    def __call__(self, event: pb.Event) -> None:
+        """Log one."""
+        level, sentence = _sentence(event)
+        if not log.isEnabledFor(level):
+            return
+        within, more = True, 0
+        if event.kind in _BY_CLIENTS:
+            within, more = self._count(event.tenant, event.kind)
+        if more:
+            name = Kind.Kind.Name(event.kind).lower()
+            log.warning("%d more of %s were not logged: %s", more, event.tenant, name)
+        if within:
+            fields = fields_of(event)
+            log.log(level, "%s", sentence.format_map(_all(event)), extra={"fields": fields})
+
+    def _count(self, tenant: str, kind: int) -> tuple[bool, int]:
+        """Whether a line is left in this second, and how many too many the last one had."""
+        second = int(self._now())
+        with self._mutex:
+            then, lines = self._lines.get((tenant, kind), (second, 0))
+            more = max(0, lines - _A_SECOND) if then != second else 0
+            lines = 1 if then != second else lines + 1
+            self._lines[tenant, kind] = second, lines
+        return lines <= _A_SECOND, more
 
 
 def _sentence(event: pb.Event) -> tuple[int, str]:

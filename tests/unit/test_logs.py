@@ -46,7 +46,7 @@ def written(monkeypatch):
 
 def say(kind, tenant="red", **details):
     events = Events(Clock())
-    events.listen(logs.write)
+    events.listen(logs.EventLog())
     return lambda: events.say(kind, tenant, **details)
 
 
@@ -153,3 +153,25 @@ def test_the_level_is_what_is_asked_for(written):
 def test_no_event_without_what_it_says():
     fields = logs.fields_of(pb.Event(kind=Kind.DAEMON_READY, reason="ready"))
     assert fields == {"event": "daemon_ready", "reason": "ready"}
+
+
+def test_a_tenant_that_floods_the_log_is_counted_and_others_are_heard(written):
+    """The journal would drop lines of the whole service, also those about others."""
+    seconds = [0.0]
+    events = Events(Clock())
+    events.listen(logs.EventLog(lambda: seconds[0]))
+
+    def flood():
+        for number in range(200):
+            events.say(Kind.FALLBACK_REPORTED, "red", model=f"m{number}", reason="failed")
+            events.say(Kind.MODEL_DAMAGED, "red", model=f"d{number}", reason="is damaged")
+        events.say(Kind.FALLBACK_REPORTED, "blue", model="b", reason="failed")
+        seconds[0] = 1.0
+        events.say(Kind.FALLBACK_REPORTED, "red", model="later", reason="failed")
+
+    lines = written("text", flood)
+    of_red = [line for line in lines if "of red loaded" in line]
+    assert len(of_red) == 51
+    assert any("150 more of red were not logged: fallback_reported" in line for line in lines)
+    assert sum("of blue loaded" in line for line in lines) == 1
+    assert sum("is damaged" in line for line in lines) == 200, "no client can cause these"
