@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from tetris.text import printable
 from tetris.v1 import tetris_pb2 as pb
 from tetrisd.events import ABANDONED, RELEASED, Kind
 
@@ -173,11 +174,6 @@ class _Text(logging.Formatter):
         """A traceback, set off from lines: its last one may hold such a name, too."""
         lines = super().formatException(ei).splitlines()
         return "\n".join(f"    {printable(line)}" for line in lines)
-
-
-def printable(text: str) -> str:
-    """``text`` with an escape for whatever a terminal or a reader of lines could act on."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class _Json(logging.Formatter):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tetris.cli.tables import Column, Table, render
-from tetris.cli.terminal import RED, Mark, Screen, cut, printable
+from tetris.cli.terminal import RED, Mark, Screen, cut
+from tetris.text import printable
 
 COLUMNS = (
     Column("MODEL", least=16),

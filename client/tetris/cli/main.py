@@ -22,13 +22,14 @@ from tetris.cli.run import run
 from tetris.cli.show import show
 from tetris.cli.stat import stat
 from tetris.cli.tables import render
-from tetris.cli.terminal import forgiving, printable, screen_of
+from tetris.cli.terminal import forgiving, screen_of
 from tetris.cli.top import top
 from tetris.cli.tree import tree
 from tetris.cli.version import version
 from tetris.cli.watch import watch
 from tetris.errors import TetrisError
 from tetris.quantities import nbytes, seconds
+from tetris.text import printable
 
 
 def _count(text: str) -> int:

@@ -10,9 +10,10 @@ from contextlib import contextmanager, suppress
 from typing import TextIO, TypeAlias
 
 from tetris.cli.tables import size
-from tetris.cli.terminal import cut, fit, printable, screen_of
+from tetris.cli.terminal import cut, fit, screen_of
 from tetris.errors import TetrisError
 from tetris.rpc import Rpc
+from tetris.text import printable
 from tetris.v1 import tetris_pb2 as pb
 
 # Takes the bytes that are done, and how many there are.

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tetris.cli.answer import Answer
-from tetris.cli.terminal import printable
+from tetris.text import printable
 
 # As a shell has them.
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127

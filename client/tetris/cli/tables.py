@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
-from tetris.cli.terminal import Screen, cells, cut, printable
+from tetris.cli.terminal import Screen, cells, cut
+from tetris.text import printable
 
 _GAP = "  "
 

@@ -72,16 +72,6 @@ def forgiving(stream: TextIO) -> None:
         stream.reconfigure(errors="backslashreplace")
 
 
-def printable(text: str) -> str:
-    """``text`` on one line, control characters and whatever steers a terminal escaped.
-
-    Names, commands and hosts are other people's words.
-    """
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
-
-
 def cells(text: str) -> int:
     """Columns that printable text takes at most."""
     return len(text) + sum(unicodedata.east_asian_width(c) in "WF" for c in text)

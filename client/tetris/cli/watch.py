@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tetris.cli.tables import Moment, duration, size
-from tetris.cli.terminal import RED, YELLOW, Mark, Screen, cut, fit, printable, screen_of
+from tetris.cli.terminal import RED, YELLOW, Mark, Screen, cut, fit, screen_of
 from tetris.rpc import AdminRpc, Rpc
+from tetris.text import printable
 from tetris.v1 import tetris_pb2 as pb
 
 _WORDS = {
