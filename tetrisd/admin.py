@@ -177,7 +177,7 @@ class Admin(AdminServicer):
         return pb.ModelResponse(model=model_to_wire(owner.info_of(manifest)))
 
     def _summary(self, tenant: Tenant) -> pb.TenantSummary:
-        stats = tenant.stats()
+        stats = tenant.stats(references=False)
         return pb.TenantSummary(
             name=tenant.name,
             socket=str(tenant.settings.socket),

@@ -6,7 +6,6 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from tetris import __version__
 from tetrisd.keeper import Keeper
+from tetrisd.room import meminfo
 from tetrisd.stats import Stats
 from tetrisd.store import Store
 
@@ -90,7 +90,7 @@ class Gauges(Collector):
         yield (
             "look_duration_seconds",
             "What the last look at leases and models took",
-            (keeper.look_seconds),
+            keeper.look_seconds,
         )
         yield "last_look_timestamp_seconds", "When that look ended; 0: none has", keeper.looked_unix
         yield "scrub_running", "1: a scrub is under way", scrub.running
@@ -100,12 +100,12 @@ class Gauges(Collector):
         yield (
             "scrub_last_completed_timestamp_seconds",
             "When one ended; 0: none has",
-            (scrub.ended_unix),
+            scrub.ended_unix,
         )
 
     def _of_memory(self) -> Iterator[_Row]:
         fs = self._store.tmpfs()
-        shmem, huge = _shmem()
+        memory = meminfo()
         yield "tmpfs_size_bytes", "Size of the tmpfs; 0: no limit", fs.f_blocks * fs.f_frsize
         yield "tmpfs_free_bytes", "What is free on it", fs.f_bavail * fs.f_frsize
         yield "tmpfs_size_inodes", "Files that it takes in all; 0: no limit", fs.f_files
@@ -113,8 +113,9 @@ class Gauges(Collector):
         yield (
             "host_shmem_bytes",
             "Shared memory of this host, of everybody, not Tetris alone",
-            shmem,
+            memory.get("Shmem", 0),
         )
+        huge = memory.get("ShmemHugePages", 0)
         yield "host_shmem_huge_bytes", "What of that is in huge pages", huge
 
 
@@ -164,10 +165,3 @@ def _of_tenants(tenants: list[_Tenant]) -> Iterator[Metric]:
         for tenant in tenants:
             family.add_metric((tenant.name,), value(tenant))
         yield family
-
-
-def _shmem() -> tuple[int, int]:
-    """Bytes of shared memory of the host, and those in huge pages."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    shmem, huge = (int(lines.get(name, "0 kB").split()[0]) for name in ("Shmem", "ShmemHugePages"))
-    return shmem * 1024, huge * 1024

@@ -20,6 +20,12 @@ _KEPT_FILES = 64
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
+def meminfo() -> dict[str, int]:
+    """What the kernel says of the memory of this host, in bytes, by its names."""
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if words[2:] == ["kB"]}
+
+
 def allocated(nbytes: int) -> int:
     """Bytes that a file of ``nbytes`` takes on a tmpfs: whole pages."""
     return -(-nbytes // _PAGE) * _PAGE
@@ -131,11 +137,9 @@ class Limits:
         return Room(fs.f_bavail * fs.f_frsize - _KEPT_BYTES, "the tmpfs")
 
     def _host(self) -> Room:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                available = int(line.split()[1]) * 1024
-                return Room(available - self._headroom, "the memory of this host")
-        return Room(sys.maxsize, "the memory of this host")
+        available = meminfo().get("MemAvailable")
+        left = sys.maxsize if available is None else available - self._headroom
+        return Room(left, "the memory of this host")
 
     def _control_groups(self) -> list[Room]:
         """What the memory limits of our control group and of those above it leave."""
